@@ -1,0 +1,495 @@
+"""The settings: one strict model for every part, given by flags, environment, a YAML file, in this order.
+
+    sigmawatch.yaml                      environment                          inside
+    kafka:                               SIGMAWATCH_KAFKA__BOOTSTRAP_SERVERS  settings.kafka.bootstrap_servers
+      bootstrap_servers: broker:9092
+
+An unknown key, a bad value or a broken file is a `ConfigError` that names place, key and remedy, for all
+problems at once. Lengths of time are seconds inside, and may be written 500ms, 10m, 1h30m. Client options
+(`kafka.options`, `schema_registry.options`) of several places are put together, key by key.
+"""
+
+import os
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from schemas import failpoints
+from schemas.durations import format_duration, parse_duration
+from schemas.errors import ConfigError
+from schemas.settings_sources import (
+    CONFIG_VARIABLE,
+    KeyPath,
+    KeyTree,
+    Sources,
+    parse_options,
+    variable_name,
+)
+
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, failpoints.VARIABLE})
+"""Environment variables that are ours and no settings."""
+
+MASK = "**********"
+
+_SECRET_OPTION = re.compile(
+    r"password|secret|token|jaas|user\.info|key\.pem|oauthbearer\.config", re.IGNORECASE
+)
+_TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+_USER = re.compile(r"://[^/\s]*@")
+_HOSTS = re.compile(r"[^\s,:/]+(:\d{1,5})?(,\s*[^\s,:/]+(:\d{1,5})?)*|\[[0-9A-Fa-f:]+\]:\d{1,5}")
+
+
+class ClientOptions(dict[str, str]):
+    """Options of a client library, verbatim; what is secret is masked where they are printed."""
+
+    def __repr__(self) -> str:
+        return repr({key: MASK if is_secret_option(key) else value for key, value in self.items()})
+
+    __str__ = __repr__
+
+
+def is_secret_option(key: str) -> bool:
+    """Whether the value of a client option must not be shown."""
+    return _SECRET_OPTION.search(key) is not None
+
+
+def _no_bool(value: Any) -> Any:
+    # pydantic takes yes for 1
+    if isinstance(value, bool):
+        raise ValueError("expected a number")  # noqa: TRY004 -- pydantic takes ValueError
+    return value
+
+
+def _topic(value: str) -> str:
+    if not _TOPIC_NAME.fullmatch(value):
+        raise ValueError("expected a topic's name: up to 249 letters, digits, dots, dashes, underscores")
+    return value
+
+
+def _hosts(value: str) -> str:
+    if not _HOSTS.fullmatch(value):
+        raise ValueError("expected HOST:PORT, or several with commas between")
+    return value
+
+
+def _registry_url(value: str) -> str:
+    match = re.fullmatch(r"https?://([^/\s]+)(/\S*)?", value)
+    if not match:
+        raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
+    if "@" in match[1]:
+        raise ValueError("expected no user in it; use schema_registry.options with basic.auth.user.info")
+    return value.rstrip("/")
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    if not re.match(r"postgres(ql)?://", value.get_secret_value()):
+        raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return value
+
+
+def _speed(value: Any) -> Any:
+    if isinstance(value, str):
+        return float("inf") if value.strip().lower() == "max" else value.strip().removesuffix("x")
+    return _no_bool(value)
+
+
+class _Duration:
+    """Marks a setting as a length of time, for `describe_settings`."""
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _Duration()]
+Integer = Annotated[int, BeforeValidator(_no_bool)]
+Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Speed = Annotated[float, BeforeValidator(_speed), Field(gt=0)]
+Topic = Annotated[str, AfterValidator(_topic)]
+Hosts = Annotated[str, AfterValidator(_hosts)]
+Group = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
+Port = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=65_535)]
+Options = Annotated[dict[str, str], BeforeValidator(parse_options), AfterValidator(ClientOptions)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class KafkaSettings(_Section):
+    """The cluster."""
+
+    bootstrap_servers: Hosts = Field(
+        default="127.0.0.1:9092", description="Brokers to begin with: HOST:PORT, several with commas."
+    )
+    options: Options = Field(
+        default={},
+        description="librdkafka's configuration properties, passed on verbatim (sasl.mechanism, ssl.ca.location, ...).",
+    )
+
+
+class SchemaRegistrySettings(_Section):
+    """A Confluent-compatible schema registry; without a url the catalogue's fixed ids are used."""
+
+    url: Annotated[str, AfterValidator(_registry_url)] | None = Field(
+        default=None,
+        description="http(s)://HOST:PORT of the registry; without it the schemas' fixed ids are used.",
+    )
+    options: Options = Field(
+        default={},
+        description="Configuration of confluent-kafka's registry client, verbatim (basic.auth.user.info, ssl.ca.location, ...).",
+    )
+    auto_register: bool = Field(
+        default=False,
+        description="Register missing schemas on first use instead of asking for `sigmawatch schemas register`.",
+    )
+
+
+class TopicSettings(_Section):
+    """Names and sizes of the topics."""
+
+    readings: Topic = Field(default="readings", description="Topic of the readings.")
+    devices: Topic = Field(default="devices", description="Topic of the devices; compacted.")
+    anomalies: Topic = Field(default="anomalies", description="Topic of the anomalies.")
+    partitions: Integer = Field(
+        default=8,
+        ge=1,
+        le=10_000,
+        description="Partitions of each of the three; as many processors can share the work.",
+    )
+    replication_factor: Integer = Field(
+        default=1, ge=1, le=100, description="Copies of each partition in the cluster."
+    )
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len({self.readings, self.devices, self.anomalies}) < 3:
+            raise ValueError("readings, devices and anomalies must be three different topics")
+        return self
+
+
+class ProcessorSettings(_Section):
+    """Readings to anomalies."""
+
+    group: Group = Field(
+        default="sigmawatch-processor", description="Consumer group; also names the changelog topic."
+    )
+    window: Duration = Field(
+        default=600.0, ge=1e-3, description="Length of the sliding window of event time."
+    )
+    panes: Integer = Field(
+        default=10, ge=1, le=1000, description="Panes of the window; it slides by one pane."
+    )
+    k: Number = Field(
+        default=4.0, gt=0, description="A reading further than k std from the window's mean is a deviation."
+    )
+    minimum_readings: Integer = Field(
+        default=30,
+        ge=2,
+        description="Readings in the window before it judges; until then a series is warming.",
+    )
+    sides: Literal["both", "above", "below"] = Field(default="both", description="Which deviations count.")
+    max_ahead: Duration = Field(
+        default=86_400.0, description="How far a reading's time may be ahead of its Kafka timestamp."
+    )
+    checkpoint_interval: Duration = Field(
+        default=30.0, gt=0, description="Time between checkpoints of the state."
+    )
+    checkpoint_readings: Integer = Field(
+        default=1_000_000, ge=1, description="Readings of a worker after which a checkpoint comes sooner."
+    )
+    session_timeout: Duration = Field(
+        default=6.0, ge=1, description="Silence after which the broker gives a worker's partitions to others."
+    )
+    heartbeat: Duration = Field(
+        default=1.0, gt=0, description="Time between heartbeats; at most a third of session_timeout."
+    )
+    fetch_bytes: Integer = Field(
+        default=1_048_576, ge=1024, description="Bytes of one partition in one fetch."
+    )
+    web_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address that the web view, /metrics, /livez and /readyz listen on.",
+    )
+    web_port: Port = Field(default=6066, description="Port of the web view.")
+    web_advertised_host: str | None = Field(
+        None,
+        description="Host by which other workers reach this one's web view; web_host if not set, or the machine's name"
+        " where that is every address.",
+    )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.heartbeat * 3 > self.session_timeout:
+            raise ValueError("heartbeat must be at most a third of session_timeout")
+        if round(self.window * 1e6) % self.panes:
+            raise ValueError("window must be a whole number of microseconds for each of its panes")
+        return self
+
+
+class SinkSettings(_Section):
+    """Readings, devices and anomalies to TimescaleDB."""
+
+    group: Group = Field(
+        default="sigmawatch-sink-timescale",
+        description="Consumer group, and the sink's name in the table sink_offset.",
+    )
+    batch_readings: Integer = Field(default=50_000, ge=1, description="Rows after which a batch is written.")
+    batch_interval: Duration = Field(
+        default=0.5, gt=0, description="Time after which a batch is written, however small."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address that /metrics, /livez and /readyz listen on."
+    )
+    metrics_port: Port = Field(default=6067, description="Port of them.")
+
+
+class LogSinkSettings(_Section):
+    """Anomalies to a file of JSON lines."""
+
+    group: Group = Field(default="sigmawatch-sink-log", description="Consumer group.")
+    path: Path = Field(
+        default=Path("anomalies.jsonl"), description="File that is written; rotated ones get a number behind."
+    )
+    rotate_bytes: Integer = Field(
+        default=100_000_000, ge=1024, description="Size at which the file is rotated."
+    )
+    keep_files: Integer = Field(default=10, ge=1, description="Rotated files that are kept.")
+
+
+class DatabaseSettings(_Section):
+    """PostgreSQL, best with TimescaleDB."""
+
+    url: Annotated[SecretStr, AfterValidator(_database_url)] | None = Field(
+        default=None, description="postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+    )
+    pool_size: Integer = Field(default=4, ge=1, le=1000, description="Connections at most, of one process.")
+    connect_timeout: Duration = Field(
+        default=10.0, gt=0, description="Time to wait for one connection before the next attempt."
+    )
+
+
+class SimulateSettings(_Section):
+    """The simulated fleet."""
+
+    devices: Integer = Field(default=10, ge=1, description="Devices of the fleet; each has two metrics.")
+    interval: Duration = Field(
+        default=1.0, gt=0, description="Virtual time between two readings of one series."
+    )
+    rate: Number | None = Field(
+        default=None,
+        gt=0,
+        description="Readings per second of virtual time of the whole fleet; sets the interval.",
+    )
+    duration: Duration | None = Field(
+        default=None, description="Virtual time to simulate; without it, until stopped."
+    )
+    seed: Integer = Field(default=1, ge=0, description="Same seed, same readings, to the bit.")
+    anomaly_probability: Number = Field(
+        default=0.001, ge=0, le=1, description="Chance that a reading is an outlier."
+    )
+    speed: Speed = Field(
+        default=1.0, description="How much faster than real time virtual time runs: a number, or max."
+    )
+
+
+class LogSettings(_Section):
+    """What the programs say about themselves, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least important messages that are shown."
+    )
+    format: Literal["console", "json"] = Field(
+        default="console", description="For people, or one JSON object a line."
+    )
+
+
+class Settings(_Section):
+    """All settings; frozen. Made by `load_settings`, in tests also by hand (`Settings(topics=...)`)."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
+    topics: TopicSettings = TopicSettings()
+    processor: ProcessorSettings = ProcessorSettings()
+    sink: SinkSettings = SinkSettings()
+    log_sink: LogSinkSettings = LogSinkSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    simulate: SimulateSettings = SimulateSettings()
+    log: LogSettings = LogSettings()
+    cache_dir: Path | None = Field(
+        default=None, description="Folder of what can be fetched again; the user's cache folder."
+    )
+    state_dir: Path | None = Field(
+        default=None, description="Folder of the embedded parts' data; the user's state folder."
+    )
+
+
+class SettingsError(ConfigError):
+    """One or more settings are not usable; `problems` has them one by one."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        count = len(problems)
+        super().__init__(
+            problems[0] if count == 1 else f"{count} problems with the settings: " + "; ".join(problems)
+        )
+
+
+def load_settings(
+    config_file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Settings from flags over environment over YAML file over defaults.
+
+    Args:
+        config_file: the YAML file; without it the one that SIGMAWATCH_CONFIG names, if any.
+        overrides: flags, dotted key -> value, as {"kafka.bootstrap_servers": "broker:9092"}; None is not given.
+        environ: the environment; empty variables count as not set.
+
+    Raises:
+        ConfigError: every unknown key, bad value and unreadable file at once.
+    """
+    sources = Sources(_KEYS)
+    named = config_file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    if named is not None:
+        sources.read_yaml(named)
+    sources.read_environment(environ, OTHER_VARIABLES)
+    sources.read_overrides(overrides or {})
+    return _build(sources)
+
+
+def _build(sources: Sources) -> Settings:
+    values: dict[str, Any] = {}
+    places: dict[KeyPath, str] = {}
+    for given in sources.given:
+        section = values
+        for key in given.path[:-1]:
+            section = section.setdefault(key, {})
+        key, value = given.path[-1], given.value
+        if key == "options":
+            try:
+                value = section.get(key, {}) | parse_options(value)
+            except ValueError as error:
+                sources.problems.append(f"{given.place}: {error}")
+                continue
+        section[key] = value
+        places[given.path] = given.place
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        sources.problems += _problems(error, places)
+    if sources.problems:
+        raise SettingsError(sources.problems)
+    return settings
+
+
+def _problems(error: ValidationError, places: Mapping[KeyPath, str]) -> list[str]:
+    problems = []
+    for one in error.errors(include_url=False):
+        path = tuple(str(part) for part in one["loc"])
+        known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in places), None)
+        where = places[known] if known else ".".join(path)
+        dotted = ".".join(known or path)
+        shown = "" if known is None or _is_secret(dotted) else f" {_USER.sub('://', repr(one['input']))}"
+        what = one["msg"].removeprefix("Value error, ")
+        what = re.sub(r"^(Input|String) should", "should", what).removesuffix(" for <class 'pathlib.Path'>")
+        named = f": {dotted}" if known and dotted not in where else ""
+        problems.append(f"{where}{named}{' is' if shown else ''}{shown}: {what}")
+    return problems
+
+
+def _is_secret(dotted: str) -> bool:
+    return dotted == "database.url" or dotted.endswith(".options")
+
+
+class SettingDescription(NamedTuple):
+    """A setting for people; `default` is as it would be written in YAML."""
+
+    key: str
+    type: str
+    default: str
+    description: str
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return variable_name(tuple(self.key.split(".")))
+
+
+def describe_settings() -> list[SettingDescription]:
+    """Every setting, in the order of the model: for `--help` and the documentation."""
+    return [
+        SettingDescription(".".join(path), _type_text(info), _default_text(info), info.description or "")
+        for path, info in _fields(Settings)
+    ]
+
+
+def _fields(model: type[BaseModel], above: KeyPath = ()) -> list[tuple[KeyPath, FieldInfo]]:
+    found = []
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += _fields(kind, (*above, name))
+        else:
+            found.append(((*above, name), info))
+    return found
+
+
+def _is_duration(info: FieldInfo) -> bool:
+    return "_Duration" in repr(info.metadata) + repr(info.annotation)
+
+
+def _type_text(info: FieldInfo) -> str:
+    if _is_duration(info):
+        return "duration"
+    kind: Any = info.annotation
+    if typing.get_origin(kind) in {types.UnionType, typing.Union}:
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if typing.get_origin(kind) is Annotated:
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is Literal:
+        return " | ".join(typing.get_args(kind))
+    names = {
+        bool: "yes or no",
+        int: "integer",
+        float: "number",
+        str: "text",
+        Path: "path",
+        SecretStr: "secret",
+    }
+    return names.get(kind, "options")
+
+
+def _default_text(info: FieldInfo) -> str:
+    default = info.default
+    if default is None or default == {}:
+        return ""
+    if _is_duration(info):
+        return format_duration(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _tree(model: type[BaseModel]) -> KeyTree:
+    tree: dict[str, Any] = {}
+    for path, _ in _fields(model):
+        section = tree
+        for key in path[:-1]:
+            section = section.setdefault(key, {})
+        section[path[-1]] = None
+    return tree
+
+
+_KEYS = _tree(Settings)

@@ -1,0 +1,1 @@
+"""Parts that put readings on Kafka."""

@@ -1,0 +1,1 @@
+"""Replay: files of readings, and recorded topics, onto Kafka."""

@@ -1,0 +1,1 @@
+"""Parts that carry Kafka's messages to stores and people."""

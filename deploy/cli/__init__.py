@@ -1,0 +1,1 @@
+"""The `sigmawatch` command."""

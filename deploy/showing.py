@@ -1,0 +1,234 @@
+"""Messages for people and for programs: what `tail` prints. Pure: bytes in, text out."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from schemas.codec import Codec
+from schemas.errors import CodecError, RegistryError, SigmawatchError
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+    from schemas.settings import Settings
+
+_CONNECT = "__connect.errors."
+_SHOWN_BYTES = 48
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES = frozenset({"time", "opened_at", "cleared_at", "detected_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMessage:
+    """A message, decoded.
+
+    Attributes:
+        kind: reading, device, anomaly, state, marker, tombstone or bytes.
+        content: its fields, for `bytes` {"base16", "problem"}.
+        gave_up: of a dead letter, where it came from and why.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int | None
+    key: str | None
+    kind: str
+    content: dict[str, Any]
+    gave_up: dict[str, str] = field(default_factory=dict)
+
+
+class MessageReader:
+    """Decodes messages of any of our topics.
+
+    Args:
+        codec: the three messages'.
+        settings: name the changelog topic, and the window that its records are read with.
+    """
+
+    def __init__(self, codec: Codec, settings: "Settings") -> None:
+        self._codec = codec
+        self._settings = settings
+        from schemas.topics import changelog_topic  # noqa: PLC0415 - imports the Kafka client
+
+        self._changelog = changelog_topic(settings.processor.group)
+
+    def read(self, message: "Message") -> ReadMessage:
+        """Decode one; never fails for what is in it."""
+        kind, timestamp = message.timestamp()
+        topic, value, key = str(message.topic()), message.value(), message.key()
+        raw_key = key.encode() if isinstance(key, str) else key
+        raw_value = value.encode() if isinstance(value, str) else value
+        if topic == self._changelog or topic.endswith("-series-changelog"):
+            shown_key: str | None
+            shown_key, what, content = self._state(raw_key or b"", raw_value)
+        else:
+            shown_key = None if raw_key is None else _text(raw_key)
+            what, content = self._content(raw_value)
+        return ReadMessage(
+            topic,
+            int(message.partition() or 0),
+            int(message.offset() or 0),
+            timestamp if kind else None,
+            shown_key,
+            what,
+            content,
+            _gave_up(message.headers() or []),
+        )
+
+    def _content(self, value: bytes | None) -> tuple[str, dict[str, Any]]:
+        if value is None:
+            return "tombstone", {}
+        try:
+            name, fields = self._codec.decode(value)
+        except (CodecError, RegistryError) as error:
+            return "bytes", {"base16": value.hex(), "problem": str(error)}
+        return name.lower(), {field: _plain(field, content) for field, content in fields.items()}
+
+    def _state(self, key: bytes, value: bytes | None) -> tuple[str, str, dict[str, Any]]:
+        """A record of the processor's changelog, summed up."""
+        # Compiled loops lie behind these: not imported for other topics.
+        from processors.changelog import Marker, parse_key  # noqa: PLC0415
+
+        try:
+            writer, name = parse_key(key)
+        except (SigmawatchError, UnicodeDecodeError) as error:
+            problem = {"base16": (value or b"").hex(), "problem": str(error)}
+            return _text(key), "bytes", problem
+        shown = f"{writer} {name.device_id} {name.metric}" if name is not None else writer
+        if value is None:
+            return shown, "tombstone", {}
+        if name is None:
+            marker = Marker.unpack(value)
+            return shown, "marker", {"next_offset": marker.next_offset, "dead_letters": marker.dead_letters}
+        try:
+            return (
+                shown,
+                "state",
+                {"device_id": name.device_id, "metric": name.metric, **self._summary(value)},
+            )
+        except SigmawatchError as error:
+            return shown, "bytes", {"base16": value.hex(), "problem": str(error)}
+
+    def _summary(self, value: bytes) -> dict[str, Any]:
+        from processors.engine.record import unpack  # noqa: PLC0415
+        from processors.engine.settings import DeviationSettings  # noqa: PLC0415
+        from processors.engine.states import NEVER  # noqa: PLC0415
+
+        processor = self._settings.processor
+        row, fault = unpack(value, DeviationSettings(round(processor.window * 1e6), processor.panes))
+        count = int(row.pane_count[0].sum())
+        last, opened = int(row.last_time[0]), int(row.opened_at[0])
+        return {
+            "last_offset": int(row.last_offset[0]),
+            "readings": int(row.readings[0]),
+            "late": int(row.late[0]),
+            "repeated": int(row.repeated[0]),
+            "episodes": int(row.episodes[0]),
+            "window_readings": count,
+            "last_time": None if last == NEVER else iso(last),
+            "last_value": None if last == NEVER else float(row.last_value[0]),
+            "open_since": None if opened == NEVER else iso(opened),
+            "fault": fault,
+            "bytes": len(value),
+        }
+
+
+def json_line(message: ReadMessage) -> dict[str, Any]:
+    """A message for programs."""
+    line: dict[str, Any] = {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": None if message.timestamp_ms is None else iso(message.timestamp_ms * 1000),
+        "key": message.key,
+        message.kind: message.content,
+    }
+    if message.gave_up:
+        line["dead_letter"] = message.gave_up
+    return line
+
+
+def human_line(message: ReadMessage) -> str:
+    """A message for people, as rich markup."""
+    shapes = {"reading": _reading, "anomaly": _anomaly, "device": _device, "bytes": _bytes}
+    try:
+        body = shapes.get(message.kind, _fields)(message.content)
+    except (KeyError, TypeError, ValueError):  # somebody else's schema under one of our names
+        body = _fields(message.content)
+    if message.kind in ("state", "marker", "tombstone"):
+        body = f"[cyan]{message.kind}[/cyan] {escape(message.key or '')} {body}"
+    if message.gave_up:
+        reason = message.gave_up.get("exception.message", "no reason given")
+        source = f"{message.gave_up.get('topic')}/{message.gave_up.get('partition')}@{message.gave_up.get('offset')}"
+        body = f"[red]{escape(reason)}[/red]  from {escape(source)}  {body}"
+    return f"[dim]{message.partition}@{message.offset}[/dim]  {body}"
+
+
+def _reading(fields: dict[str, Any]) -> str:
+    fault = f"  [yellow]{escape(str(fields['fault']))}[/yellow]" if fields.get("fault") else ""
+    return (
+        f"{_when(fields['time'])}  {escape(str(fields['device_id']))}  [dim]{escape(str(fields['metric']))}[/dim]  "
+        f"[bold]{float(fields['value']):.6g}[/bold]{fault}"
+    )
+
+
+def _anomaly(fields: dict[str, Any]) -> str:
+    colour = "red" if fields["state"] == "OPENED" else "green"
+    return (
+        f"[{colour}]{fields['state']:<7}[/{colour}] {_when(fields['opened_at'])}  {escape(str(fields['device_id']))}  "
+        f"[dim]{escape(str(fields['metric']))}[/dim]  [bold]{float(fields['value']):.6g}[/bold]  "
+        f"{float(fields['score']):.1f} std from {float(fields['mean']):.6g}  {fields['readings']} readings"
+    )
+
+
+def _device(fields: dict[str, Any]) -> str:
+    units = ", ".join(f"{metric} in {unit}" for metric, unit in (fields.get("units") or {}).items())
+    return f"{escape(str(fields['device_id']))}  [dim]{escape(str(fields['type']))}[/dim]  {escape(units)}"
+
+
+def _bytes(fields: dict[str, Any]) -> str:
+    shown = str(fields["base16"])
+    cut = shown[: 2 * _SHOWN_BYTES] + ("..." if len(shown) > 2 * _SHOWN_BYTES else "")
+    return f"[dim]{cut or 'no bytes'}[/dim]  {escape(str(fields['problem']))}"
+
+
+def _fields(fields: dict[str, Any]) -> str:
+    return escape("  ".join(f"{name} {value}" for name, value in fields.items() if value is not None))
+
+
+def _gave_up(headers: Any) -> dict[str, str]:
+    """Kafka Connect's error headers, without their prefix."""
+    return {
+        name.removeprefix(_CONNECT): _text(value or b"")
+        for name, value in headers
+        if name.startswith(_CONNECT) and value
+    }
+
+
+def _text(raw: bytes | str) -> str:
+    return raw if isinstance(raw, str) else raw.decode("utf-8", "backslashreplace")
+
+
+def _when(value: Any) -> str:
+    return f"[dim]{escape(str(value))}[/dim]"
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A field as JSON can carry it: times in ISO-8601, numbers that are none as text."""
+    if name in _TIMES and isinstance(value, int):
+        return iso(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def iso(time_us: int) -> str:
+    """ISO-8601 in UTC, of µs since 1970; beyond the years 1 to 9999 the number itself."""
+    try:
+        return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return f"{time_us} us"

@@ -1,0 +1,1 @@
+"""`sigmawatch up`: the whole pipeline on one machine."""

@@ -1,0 +1,491 @@
+"""A run of `sigmawatch up`: start, let readings flow, drain, count, stop.
+
+Completeness is never measured by what a broker calls its latest offset, but by what the producer had
+acknowledged; a time limit stands only where nothing moves any more.
+"""
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from deploy.clients import admin_client, connect_database, require_broker
+from deploy.embedded import free_port
+from deploy.reading import Place, ends_of
+from deploy.reconcile import Verdict, judge
+from deploy.stack.committed import committed_offsets
+from deploy.stack.counting import Baseline, counted_topics, gather
+from deploy.stack.database import Database
+from deploy.stack.parts import Part, PartError
+from deploy.stack.plan import Source, environment
+from deploy.stack.progress import Progress, StalledError
+from deploy.stack.services import Services, start_services, with_services
+from deploy.stack.watching import Observation, PartitionState, Watcher, look_at_workers
+from schemas.errors import SigmawatchError
+
+if TYPE_CHECKING:
+    from deploy.stack.display import Display
+    from schemas.settings import Settings
+
+_TURN_SECONDS = 0.1
+_READY_SECONDS = 120.0  # for the parts to start on a loaded machine, compiling loops the first time
+_STALLED_SECONDS = 60.0  # without any progress; longer than a takeover after a crash
+_STOPPING_SECONDS = 30.0  # for a last checkpoint; then a worker gets its grace, and is killed
+_STOP_TRIES = 3
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Wish(Enum):
+    """What the user wants by now."""
+
+    RUN = 0
+    DRAIN = 1
+    LEAVE = 2
+
+
+class LeaveError(Exception):
+    """The user does not want to wait any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run is told.
+
+    Attributes:
+        settings: of all parts; broker and database are filled in where they are embedded.
+        source: of the readings.
+        state: the state folder.
+        broker: tansu or kafka, where it is embedded.
+        own_broker: the user named one.
+        own_database: likewise.
+        workers: how many processors.
+        environ: this process's environment.
+    """
+
+    settings: "Settings"
+    source: Source
+    state: Path
+    broker: str = "tansu"
+    own_broker: bool = False
+    own_database: bool = False
+    workers: int = 1
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+class Run:
+    """One run. `execute` blocks until it is over; call it from the main thread.
+
+    Args:
+        options: what to do.
+        display: what people see.
+    """
+
+    def __init__(self, options: RunOptions, display: "Display") -> None:
+        self._options = options
+        self._settings = options.settings
+        self._display = display
+        self._wish = Wish.RUN
+        self._workers: list[Part] = []
+        self._ports: list[int] = []
+        self._sink: Part | None = None
+        self._producer: Part | None = None
+        self._watcher: Watcher | None = None
+        self._services: Services | None = None
+        self._problems: list[str] = []
+        self._partitions = 0
+        self._report = options.state / "up" / "deliveries.json"
+        self._logs = options.state / "logs"
+
+    def execute(self) -> Verdict:
+        """Run to the end; gives what became of the readings.
+
+        Raises:
+            LeaveError: the user left before it was counted.
+            SigmawatchError: something cannot be had, does not start, or fails for good.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._heeding_signals())
+            stack.callback(self._display.close)
+            self._start_services(stack)
+            stack.callback(self._stop_parts)
+            topic_ids, since = self._prepare()
+            self._start_parts()
+            baseline = self._stand(since)
+            self._watcher = Watcher(self._settings, lambda: self._ports, self._report, topic_ids, since)
+            self._watcher.start()
+            stack.callback(self._watcher.stop)
+            self._flow()
+            verdict = self._drain_and_count(baseline)
+            self._display.close()
+            return verdict
+
+    # -- the user
+
+    @contextmanager
+    def _heeding_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._wish = Wish.DRAIN if self._wish is Wish.RUN else Wish.LEAVE
+
+    def _turn(self) -> None:
+        """A moment of waiting: parts are looked after, the view is drawn, the user is heard.
+
+        Raises:
+            LeaveError: at the second Ctrl-C.
+            SigmawatchError: a part fails for good.
+        """
+        if self._wish is Wish.LEAVE:
+            raise LeaveError
+        self._look_after_services()
+        for part in self._parts():
+            part.check()
+        if self._watcher is not None:
+            self._display.show(self._watcher.now)
+        time.sleep(_TURN_SECONDS)
+
+    def _parts(self) -> list[Part]:
+        return [part for part in (*self._workers, self._sink, self._producer) if part is not None]
+
+    def _look_after_services(self) -> None:
+        services = self._services
+        if services is None:
+            return
+        if services.broker is not None and services.broker_is_dead():
+            if services.broker.name == "tansu":
+                raise PartError(
+                    "the embedded broker ended, and what it held in memory is lost",
+                    f"Its log is {services.broker.log_file}. `--broker kafka` keeps its log on disk.",
+                )
+            self._display.tell("the embedded broker ended; starting it again")
+            services.broker.restart()
+        if services.database is not None and services.database_is_dead():
+            self._display.tell("the embedded database ended; starting it again")
+            services.database.restart()
+
+    # -- start
+
+    def _start_services(self, stack: ExitStack) -> None:
+        options = self._options
+        self._services = services = start_services(
+            self._settings,
+            options.state,
+            options.broker,
+            own_broker=options.own_broker,
+            own_database=options.own_database,
+            tell=self._display.tell,
+            stack=stack,
+        )
+        self._settings = with_services(self._settings, services)
+        self._check_wish()
+
+    def _check_wish(self) -> None:
+        """Before readings flow there is nothing to drain: any Ctrl-C ends the run."""
+        if self._wish is not Wish.RUN:
+            raise LeaveError
+
+    def _prepare(self) -> tuple[dict[str, str], datetime]:
+        """Topics and tables; gives the topics' ids and the database's time."""
+        from schemas.topics import create_topics, topic_specs  # noqa: PLC0415
+        from sinks.kafka import TopicIds  # noqa: PLC0415
+        from sinks.timescale.migrate import inspect_server, migrate  # noqa: PLC0415
+
+        settings = self._settings
+        admin = admin_client(settings)
+        require_broker(settings, admin)
+        result = create_topics(admin, topic_specs(settings))
+        # Topics that were there may have other numbers of partitions than the settings say.
+        self._partitions = len(require_broker(settings, admin).topics[settings.topics.readings].partitions)
+        with connect_database(settings) as connection:
+            applied = migrate(connection)
+            strength = inspect_server(connection).strength
+        made = f"{len(result.created)} topics made" if result.created else "topics are there"
+        tables = f"{len(applied)} migrations applied" if applied else "tables are there"
+        self._display.tell(f"{made}, {tables}; the database is {strength.text}")
+        ids = TopicIds(admin, (settings.topics.readings, settings.topics.anomalies, settings.topics.devices))
+        database = Database(settings)
+        try:
+            found = database.readings_of_before()
+            since = database.now()
+        finally:
+            database.close()
+        if found != "0":
+            self._display.tell(f"found {found} readings of before")
+        if settings.topics.readings in result.existing:
+            self._tell_waiting()
+        return ids.answer(ids.request()), since
+
+    def _tell_waiting(self) -> None:
+        """Say how many readings wait in the topic for the processors."""
+        topic = self._settings.topics.readings
+        committed = committed_offsets(self._settings, self._partitions)
+        ends = ends_of(self._settings, [topic])
+        waiting = sum(max(0, end - committed.get(number, 0)) for (_, number), end in ends.items())
+        if waiting:
+            self._display.tell(f"catching up first with {waiting:,} readings that wait in the topic")
+
+    def _start_parts(self) -> None:
+        options, settings, tell = self._options, self._settings, self._display.tell
+        common = environment(settings, options.environ)
+        shutil.rmtree(self._report.parent / "parts", ignore_errors=True)
+        self._report.unlink(missing_ok=True)
+        self._ports = []
+        for number in range(1, options.workers + 1):
+            port = free_port()
+            self._ports.append(port)
+            name = "processor" if options.workers == 1 else f"processor {number}"
+            self._workers.append(
+                Part(
+                    name,
+                    lambda: ("process",),
+                    {
+                        **common,
+                        "SIGMAWATCH_PROCESSOR__WEB_PORT": str(port),
+                        "SIGMAWATCH_PROCESSOR__WEB_HOST": "127.0.0.1",
+                    },
+                    self._log_file(name),
+                    tell,
+                )
+            )
+        self._sink = Part(
+            "sink",
+            lambda: ("sink", "timescale"),
+            {
+                **common,
+                "SIGMAWATCH_SINK__METRICS_PORT": str(free_port()),
+                "SIGMAWATCH_SINK__METRICS_HOST": "127.0.0.1",
+            },
+            self._log_file("sink"),
+            tell,
+        )
+        for part in (self._sink, *self._workers):
+            part.start()
+        self._wait_until_ready()
+
+    def _log_file(self, name: str) -> Path:
+        return self._logs / f"{name.replace(' ', '-')}.log"
+
+    def _wait_until_ready(self) -> None:
+        """Until every partition has a processor that says it is ready."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            partitions, ready = look_at_workers(self._ports)
+            if ready == len(self._workers) and len(partitions) >= self._partitions:
+                workers = "processor" if len(self._workers) == 1 else f"{len(self._workers)} processors"
+                self._display.tell(f"{workers} and sink are running; their logs are in {self._logs}")
+                return
+            self._check_wish()
+            self._turn()
+            for part in self._parts():
+                if not part.stable:
+                    raise PartError(
+                        f"{part.name} does not start: {part.last_words()}", f"Its log is {part.log_file}."
+                    )
+            if time.monotonic() > deadline:
+                raise PartError(
+                    f"the processor was not ready after {_READY_SECONDS:.0f} s",
+                    f"Its log is {self._workers[0].log_file}.",
+                )
+
+    def _stand(self, since: datetime) -> Baseline:
+        """Let the processors catch up with what lies in the topic, then note where everything stands."""
+        settings, readings = self._settings, self._settings.topics.readings
+        ends = ends_of(settings, [readings, *counted_topics(settings)])
+        wanted = {number: end for (topic, number), end in ends.items() if topic == readings}
+        partitions = self._until_applied(wanted)
+        return Baseline(ends, partitions, since)
+
+    # -- run
+
+    def _flow(self) -> None:
+        source, display = self._options.source, self._display
+        assert self._services is not None
+        assert self._watcher is not None
+        began = time.monotonic()
+        started = iter([0.0])
+        # The command is asked for at each start: after a failure the rest of the time is left.
+        self._producer = Part(
+            source.name,
+            lambda: (
+                *source.command_for(next(started, time.monotonic() - began)),
+                "--report",
+                str(self._report),
+            ),
+            environment(self._settings, self._options.environ),
+            self._log_file("producer"),
+            display.tell,
+            ends_by_itself=True,
+            before_restart=self._watcher.producer_ended,
+        )
+        display.flowing(f"{self._services.places}, web view http://127.0.0.1:{self._ports[0]}/partitions")
+        self._producer.start()
+        deadline = None if source.seconds is None or source.file is None else began + source.seconds
+        while self._wish is Wish.RUN and not self._producer.finished:
+            self._turn()
+            if not self._producer.stable:
+                raise PartError(
+                    f"{source.name}: {self._producer.last_words()}", f"Its log is {self._producer.log_file}."
+                )
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            if self._services.broker_memory_is_full():
+                display.tell(
+                    "the embedded broker keeps all messages in memory and holds a quarter of the machine's by now: "
+                    "ending in order (`--broker kafka` keeps them on disk)"
+                )
+                break
+        self._stop_producer()
+
+    def _stop_producer(self) -> None:
+        """Ask it to end, with everything it sent acknowledged."""
+        assert self._producer is not None
+        if not self._producer.finished:
+            self._display.phase("stopping the producer")
+            self._producer.ask_to_stop()
+            moved = Progress(_STALLED_SECONDS)
+            while self._producer.alive:
+                self._turn()
+                assert self._watcher is not None
+                if moved.stalled(self._watcher.delivered().total(self._settings.topics.readings)):
+                    self._problems.append(
+                        "the producer did not end: the broker acknowledged nothing any more"
+                    )
+                    break
+            self._producer.stop()
+
+    # -- drain
+
+    def _drain_and_count(self, baseline: Baseline) -> Verdict:
+        assert self._watcher is not None
+        assert self._producer is not None
+        settings, readings = self._settings, self._settings.topics.readings
+        self._display.phase("draining")
+        delivered = self._watcher.delivered()
+        ends = {number: baseline.ends.get((readings, number), 0) for number in baseline.partitions}
+        ends |= delivered.ends(readings)
+        if not delivered.finished or self._producer.restarts:
+            # A producer that was killed may have had more acknowledged than it could tell.
+            for (topic, number), end in ends_of(settings, [readings]).items():
+                if topic == readings:
+                    ends[number] = max(ends.get(number, 0), end)
+        partitions: Mapping[int, PartitionState] = {}
+        try:
+            partitions = self._until_applied(ends)
+            self._let_go_of_workers(ends)
+            anomalies = ends_of(settings, [settings.topics.anomalies])
+            self._until_stored({(readings, number): end for number, end in ends.items()} | anomalies)
+        except StalledError as error:
+            self._problems.append(error.message)
+            partitions = partitions or look_at_workers(self._ports)[0]
+        return self._count(baseline, ends, partitions, delivered.total(readings))
+
+    def _until_applied(self, ends: Mapping[int, int]) -> dict[int, PartitionState]:
+        """Wait until the processors have taken every reading before these offsets; gives their counts then.
+
+        Raises:
+            StalledError: nothing moves.
+        """
+        progress = Progress(_STALLED_SECONDS)
+        best: dict[int, PartitionState] = {}
+        while True:
+            partitions, _ = look_at_workers(self._ports)
+            for number, state in partitions.items():
+                if number not in best or state.next_offset >= best[number].next_offset:
+                    best[number] = state
+            behind = {
+                number: end - (best[number].next_offset if number in best else 0)
+                for number, end in ends.items()
+                if number not in best or best[number].next_offset < end
+            }
+            if not behind:
+                return best
+            if progress.stalled(tuple(sorted((number, state.next_offset) for number, state in best.items()))):
+                raise StalledError(
+                    f"the processor stopped moving, {sum(behind.values()):,} readings before the end"
+                )
+            self._turn()
+
+    def _let_go_of_workers(self, ends: Mapping[int, int]) -> None:
+        """Stop the processors: their last checkpoint sends all anomalies and commits the end.
+
+        Raises:
+            StalledError: the end does not get committed.
+        """
+        for attempt in range(_STOP_TRIES):
+            for part in self._workers:
+                part.ask_to_stop()
+            patience = Progress(_STOPPING_SECONDS)
+            while any(part.alive for part in self._workers) and not patience.stalled(None):
+                self._turn()
+            for part in self._workers:
+                part.stop()
+            committed = committed_offsets(self._settings, self._partitions)
+            behind = {number: end for number, end in ends.items() if committed.get(number, 0) < end}
+            if not behind:
+                return
+            if attempt < _STOP_TRIES - 1:
+                self._display.tell(
+                    "the last checkpoint was not committed; the processor starts again to make it"
+                )
+                for part in self._workers:
+                    part.start()
+                self._until_applied(ends)
+        raise StalledError(
+            f"the processor did not commit the end of partitions {', '.join(map(str, sorted(behind)))}"
+        )
+
+    def _until_stored(self, ends: Mapping[Place, int]) -> None:
+        """Wait until the sink has stored everything before these offsets.
+
+        Raises:
+            StalledError: nothing moves.
+        """
+        assert self._watcher is not None
+        progress = Progress(_STALLED_SECONDS)
+        looked = self._watcher.now.at
+        while True:
+            seen: Observation = self._watcher.now
+            behind = {place: end for place, end in ends.items() if end and seen.positions.get(place, 0) < end}
+            if not behind and seen.at > looked:
+                return
+            if progress.stalled(tuple(sorted(seen.positions.items()))):
+                topics = ", ".join(sorted({topic for topic, _ in behind}))
+                raise StalledError(f"the sink stopped moving before the end of {topics}")
+            self._turn()
+
+    def _count(
+        self,
+        baseline: Baseline,
+        ends: Mapping[int, int],
+        partitions: Mapping[int, PartitionState],
+        acknowledged: int,
+    ) -> Verdict:
+        self._display.phase("counting")
+        database = Database(self._settings)
+        try:
+            return judge(
+                gather(self._settings, baseline, ends, partitions, acknowledged, database, self._problems)
+            )
+        finally:
+            database.close()
+
+    # -- stop
+
+    def _stop_parts(self) -> None:
+        """Stop what still runs, in the order in which readings flow."""
+        for part in (self._producer, *self._workers, self._sink):
+            if part is not None:
+                with suppress(SigmawatchError):
+                    part.stop()

@@ -1,0 +1,134 @@
+"""The processor killed at each step of its checkpoint, and frozen amid one while another takes over."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from schemas.failpoints import VARIABLE
+from tests.support.chaos import (
+    CHANGELOG,
+    PARTITIONS,
+    Flow,
+    Workers,
+    committed,
+    judge,
+    make_topics,
+    read_all,
+    settle,
+    until,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+STEPS = [
+    "processor.before_anomalies",
+    "processor.after_anomalies",
+    "processor.amid_states",
+    "processor.after_states",
+    "processor.after_marker",
+    "processor.after_commit",
+]
+
+
+@pytest.mark.most_real
+def test_killed_at_any_step_of_a_checkpoint_nothing_is_lost_or_doubled(fresh_broker, tmp_path):
+    servers = fresh_broker.bootstrap_servers
+    make_topics(servers)
+    with Flow(servers, rate=3000) as flow, Workers(servers, tmp_path, checkpoint_interval=0.7) as workers:
+        for step in STEPS:
+            worker = workers.start({**os.environ, VARIABLE: f"{step}:2"})
+            assert worker.wait(60) == -signal.SIGKILL, f"the worker did not pass {step} twice"
+            workers.running.remove(worker)
+        flow.stop()
+        workers.start()
+        settle(servers, workers, flow)
+        workers.end(workers.running[0], signal.SIGTERM)
+    verdict = judge(servers)
+    assert verdict.lost_or_doubled == 0, verdict
+
+
+EAGER_COMPACTION = {
+    "segment.ms": "300",
+    "min.cleanable.dirty.ratio": "0.0001",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": "300",
+    "delete.retention.ms": "100",
+}
+
+
+def zombie(servers, logs, *, controls=()):
+    """A worker frozen amid a checkpoint writes its stale states after the next owner's; then all is compacted."""
+    make_topics(servers, EAGER_COMPACTION)
+    with (
+        Flow(servers, rate=3000) as flow,
+        Workers(servers, logs, controls=controls, checkpoint_interval=1.0) as workers,
+    ):
+        frozen = workers.start({**os.environ, VARIABLE: "processor.after_anomalies:3:SIGSTOP"})
+        until(lambda: is_stopped(frozen), 60, "the worker freezes amid its checkpoint")
+        workers.running.remove(frozen)
+        before = sum(committed(servers).values())
+        owner = workers.start()
+        until(
+            lambda: sum(committed(servers).values()) > before + 20_000, 60, "another takes over and commits"
+        )
+        flow.stop()
+        settle(servers, workers, flow)
+        workers.end(owner, signal.SIGTERM)
+        newest = record_count(servers)
+        frozen.send_signal(signal.SIGCONT)
+        until(lambda: record_count(servers) > newest, 60, "the zombie writes its stale states")
+        frozen.kill()
+        frozen.wait()
+        until(lambda: compacted(servers), 90, "the changelog is compacted")
+    return judge(servers)
+
+
+def is_stopped(process):
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def record_count(servers):
+    """Where the changelog ends, over all partitions."""
+    return sum(messages[-1].offset() for messages in read_all(servers, CHANGELOG, PARTITIONS).values())
+
+
+def compacted(servers):
+    """Whether hardly more records are left than keys; nudges the broker to roll the segment that is being written."""
+    nudge(servers)
+    messages = [m for found in read_all(servers, CHANGELOG, PARTITIONS).values() for m in found]
+    keys = {m.key() for m in messages}
+    time.sleep(1)
+    return len(messages) <= len(keys) + 3 * PARTITIONS
+
+
+def nudge(servers):
+    """A segment is rolled when something is appended to it: a marker of a writer that never was, at offset 0."""
+    from confluent_kafka import Producer  # noqa: PLC0415
+
+    producer = Producer({"bootstrap.servers": servers})
+    for partition in range(PARTITIONS):
+        producer.produce(CHANGELOG, b'{"next_offset": 0, "dead_letters": 0}', b"m:nudge", partition)
+    producer.flush(10)
+    producer.close()
+
+
+def skip_without_compaction(broker):
+    if broker.name == "tansu":
+        pytest.skip("the embedded broker never compacts a log; Apache Kafka does")
+
+
+@pytest.mark.most_real
+def test_a_zombies_late_states_do_not_survive_compaction(fresh_broker, tmp_path):
+    skip_without_compaction(fresh_broker)
+    verdict = zombie(fresh_broker.bootstrap_servers, tmp_path)
+    assert verdict.lost_or_doubled == 0, verdict
+
+
+@pytest.mark.most_real
+def test_compaction_is_strong_enough_to_notice_keys_without_writers(fresh_broker, tmp_path):
+    skip_without_compaction(fresh_broker)
+    verdict = zombie(fresh_broker.bootstrap_servers, tmp_path, controls=["one_key_a_series"])
+    assert verdict.wrong_states > 0, verdict

@@ -1,0 +1,180 @@
+"""Which brokers and databases the integration tests run on, and how each is started.
+
+Always the embedded ones; beside them the most real ones that this machine has: a Kafka container where Docker has the
+image, else Apache Kafka on the machine's Java; a TimescaleDB container where Docker has the image. `--brokers` and
+`--databases` (or SIGMAWATCH_TEST_BROKERS, SIGMAWATCH_TEST_DATABASES) name others, separated by commas.
+"""
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.embedded import EmbeddedPostgres, KafkaBroker, TansuBroker, cache_folder, kafka_available
+
+KAFKA_IMAGES = ("apache/kafka:4.1.0", "apache/kafka:4.0.0", "apache/kafka:latest")
+DATABASE_IMAGES = ("timescale/timescaledb:2.19.3-pg17", "timescale/timescaledb:latest-pg17")
+
+FAST_GROUPS = {
+    "group.min.session.timeout.ms": "1000",
+    "group.initial.rebalance.delay.ms": "0",
+    "log.cleaner.backoff.ms": "300",
+}
+"""Lets the tests use short sessions, so that a killed worker is noticed soon, and see compaction soon."""
+
+
+@cache
+def docker_images() -> frozenset[str] | str:
+    """Images that the local Docker engine has, or why there is none."""
+    try:
+        import docker  # noqa: PLC0415
+        from docker.errors import DockerException  # noqa: PLC0415
+    except ImportError:
+        return "the docker package is missing"
+    try:
+        client = docker.from_env(timeout=10)
+        try:
+            return frozenset(tag for image in client.images.list() for tag in image.tags)
+        finally:
+            client.close()
+    except DockerException as error:
+        return f"Docker does not answer ({type(error).__name__})"
+
+
+def local_image(wanted: tuple[str, ...]) -> str | None:
+    """The first of the images that is here; tests pull nothing by themselves."""
+    images = docker_images()
+    return None if isinstance(images, str) else next((name for name in wanted if name in images), None)
+
+
+def why_not(name: str) -> str | None:
+    """Why a broker or database cannot be had here, None where it can."""
+    if name == "kafka":
+        return kafka_available()
+    if name in {"kafka-container", "timescaledb-container"}:
+        images = docker_images()
+        if isinstance(images, str):
+            return images
+        wanted = KAFKA_IMAGES if name == "kafka-container" else DATABASE_IMAGES
+        return None if local_image(wanted) else f"Docker has none of {', '.join(wanted)}"
+    return None
+
+
+BROKERS = ("tansu", "kafka", "kafka-container")
+DATABASES = ("embedded", "postgresql", "timescaledb-container")
+
+
+def chosen(option: str, variable: str, known: tuple[str, ...], automatic: list[str]) -> list[str]:
+    """The names that the option or the variable asks for; `automatic` where they say nothing or `auto`."""
+    text = option or os.environ.get(variable, "auto")
+    names = automatic if text == "auto" else [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise pytest.UsageError(f"{variable}: {', '.join(unknown)} is none of {', '.join(known)}")
+    return names
+
+
+def chosen_brokers(config: pytest.Config) -> list[str]:
+    """The brokers of this run."""
+    return chosen(config.getoption("--brokers"), "SIGMAWATCH_TEST_BROKERS", BROKERS, automatic_brokers())
+
+
+def chosen_databases(config: pytest.Config) -> list[str]:
+    """The databases of this run."""
+    return chosen(
+        config.getoption("--databases"), "SIGMAWATCH_TEST_DATABASES", DATABASES, automatic_databases()
+    )
+
+
+def automatic_brokers() -> list[str]:
+    """The embedded one and the most real one."""
+    real = next((name for name in ("kafka-container", "kafka") if why_not(name) is None), None)
+    return ["tansu", *([real] if real else [])]
+
+
+def automatic_databases() -> list[str]:
+    """The embedded one and the most real one."""
+    return ["embedded", *(["timescaledb-container"] if why_not("timescaledb-container") is None else [])]
+
+
+@contextmanager
+def running_broker(name: str, folder: Path):
+    """A fresh broker: `name`, `bootstrap_servers`, and for the embedded ones `kill`, `restart` and the rest."""
+    if reason := why_not(name):
+        pytest.skip(f"{name}: {reason}")
+    if name == "tansu":
+        with TansuBroker(folder) as broker:
+            yield broker
+    elif name == "kafka":
+        with KafkaBroker(folder, cache_folder(), properties=FAST_GROUPS) as broker:
+            yield broker
+    else:
+        with _kafka_container() as broker:
+            yield broker
+
+
+_LOOPBACK: Any = ("127.0.0.1", None)
+"""A free port, published on loopback only; `with_bind_ports` takes port numbers alone."""
+
+
+@dataclass
+class ContainerBroker:
+    bootstrap_servers: str
+    name: str = "kafka-container"
+
+
+@contextmanager
+def _kafka_container():
+    from testcontainers.community.kafka import KafkaContainer  # noqa: PLC0415
+
+    _without_ryuk()
+    container: Any = KafkaContainer(local_image(KAFKA_IMAGES)).with_kraft()
+    container.ports[9093] = _LOOPBACK
+    for key, value in FAST_GROUPS.items():
+        container.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
+    with container as running:
+        yield ContainerBroker(running.get_bootstrap_server())
+
+
+@dataclass
+class ContainerDatabase:
+    url: str
+    name: str = "timescaledb-container"
+
+
+@contextmanager
+def running_database(name: str, folder: Path):
+    """A database server with an empty database: `url`, and for the embedded ones `kill` and `restart`."""
+    if reason := why_not(name):
+        pytest.skip(f"{name}: {reason}")
+    if name == "timescaledb-container":
+        with _database_container() as database:
+            yield database
+    else:
+        source = "auto" if name == "embedded" else "postgresql"
+        with EmbeddedPostgres(folder, cache_folder(), source=source) as database:
+            yield database
+
+
+@contextmanager
+def _database_container():
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
+
+    _without_ryuk()
+    container: Any = PostgresContainer(local_image(DATABASE_IMAGES), driver=None, dbname="sigmawatch")
+    container.ports[5432] = _LOOPBACK
+    with container as running:
+        at = f"127.0.0.1:{running.get_exposed_port(5432)}"
+        yield ContainerDatabase(f"postgresql://{running.username}:{running.password}@{at}/{running.dbname}")
+
+
+def _without_ryuk() -> None:
+    """The helper container that cleans up is an image of its own; where it is missing the tests clean up alone."""
+    from testcontainers.core.config import testcontainers_config  # noqa: PLC0415
+
+    if local_image((testcontainers_config.ryuk_image,)) is None:
+        testcontainers_config.ryuk_disabled = True
+    testcontainers_config.tc_host_override = "127.0.0.1"  # where the ports are published

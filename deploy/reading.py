@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from deploy.clients import ANSWER_SECONDS, UnreachableError, unreachable
 from schemas.errors import SigmawatchError, TopicError
-from schemas.kafka import client_config, new_client
+from schemas.kafka import client_config, new_client, settled
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -72,7 +73,9 @@ def watermarks(settings: "Settings", consumer: Any, places: Iterable[Place]) -> 
     """
     try:
         return {
-            place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_SECONDS)
+            place: settled(
+                partial(consumer.get_watermark_offsets, TopicPartition(*place), timeout=ANSWER_SECONDS)
+            )
             for place in places
         }
     except KafkaException as error:

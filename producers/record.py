@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import IO, Any
@@ -24,7 +25,7 @@ from producers.progress import Bar, progress_bar
 from producers.publish import PartitionCounts
 from producers.times import TimeParser
 from schemas.errors import ConfigError, InputError, SigmawatchError, TopicError
-from schemas.kafka import new_client
+from schemas.kafka import new_client, settled
 from schemas.recording import RecordedMessage, RecordingWriter, TimestampType
 
 _POLL_S = 0.2
@@ -119,30 +120,30 @@ def record_topic(
         },
     )
     began = clock.monotonic()
-    partial = path.with_name(path.name + ".part")
+    unfinished = path.with_name(path.name + ".part")
     summary = RecordSummary()
     try:
         partitions = _partitions(consumer, topic, options)
-        with partial.open("wb") as file:
+        with unfinished.open("wb") as file:
             messages = _messages(consumer, topic, partitions, options, stop, clock)
             total = None if options.follow else sum((part.end or 0) - part.start for part in partitions)
             with progress_bar(console, f"record {topic}", total) as bar:
                 _write(file, {topic: len(partitions)}, messages, options.max_messages, summary, bar)
-        summary.bytes = partial.stat().st_size
-        partial.replace(path)
+        summary.bytes = unfinished.stat().st_size
+        unfinished.replace(path)
     except KafkaException as error:
         raise SigmawatchError(
-            f"topic {topic!r} cannot be recorded: {error.args[0]}", _what_is_left(partial, summary)
+            f"topic {topic!r} cannot be recorded: {error.args[0]}", _what_is_left(unfinished, summary)
         ) from error
     except SigmawatchError as error:
-        error.remedy = f"{error.remedy} {_what_is_left(partial, summary)}".strip()
+        error.remedy = f"{error.remedy} {_what_is_left(unfinished, summary)}".strip()
         raise
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         consumer.close()
         if not summary.messages:
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
     summary.by_partition = dict(sorted(summary.by_partition.items()))
     summary.stopped = stop.is_set()
     summary.seconds = clock.monotonic() - began
@@ -174,8 +175,8 @@ def _write(
         os.fsync(file.fileno())
 
 
-def _what_is_left(partial: Path, summary: RecordSummary) -> str:
-    return f"The {summary.messages} messages before are in {partial}." if summary.messages else ""
+def _what_is_left(unfinished: Path, summary: RecordSummary) -> str:
+    return f"The {summary.messages} messages before are in {unfinished}." if summary.messages else ""
 
 
 def _partitions(consumer: Consumer, topic: str, options: RecordOptions) -> list[_Partition]:
@@ -187,13 +188,13 @@ def _partitions(consumer: Consumer, topic: str, options: RecordOptions) -> list[
     partitions = []
     by_time = _start_time_ms(options.start)
     for number in sorted(found.partitions):
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_ANSWER_S)
+        asked = TopicPartition(topic, number, by_time or 0)
+        low, high = settled(partial(consumer.get_watermark_offsets, asked, timeout=_ANSWER_S))
         start = low
         if options.start == "end":
             start = high
         elif by_time is not None:
-            asked = TopicPartition(topic, number, by_time)
-            answer = consumer.offsets_for_times([asked], timeout=_ANSWER_S)[0].offset
+            answer = settled(partial(consumer.offsets_for_times, [asked], timeout=_ANSWER_S))[0].offset
             start = high if answer < 0 else max(low, answer)
         elif options.start != "beginning":
             start = max(low, int(options.start))

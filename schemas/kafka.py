@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.cimpl import murmur2
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from schemas.errors import ConfigError, PublishError
 from schemas.settings import KafkaSettings
@@ -21,6 +22,7 @@ DeliveryCallback = Callable[[str, int, int], None]
 Headers = Sequence[tuple[str, bytes | None]]
 
 _Client = TypeVar("_Client")
+_Answer = TypeVar("_Answer")
 
 # librdkafka prints to stderr itself unless it is given a logger, which poll() then feeds.
 _LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
@@ -71,6 +73,41 @@ def new_client(kind: Callable[[dict[str, Any]], _Client], config: Mapping[str, A
         raise ConfigError(
             f"kafka.options: {_text(error)}", "See librdkafka's configuration properties."
         ) from error
+
+
+_SOON = frozenset(
+    {
+        # The topic is in the metadata, and its leader has not heard of it yet, or has just changed.
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        # A broker that has just come back is still loading its groups.
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+_SOON_SECONDS = 15.0
+
+
+def _has_answer_soon(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _SOON
+
+
+def settled(ask: Callable[[], _Answer], seconds: float = _SOON_SECONDS) -> _Answer:
+    """The answer of `ask`, repeated while the cluster says that it will have one soon; blocks for `seconds` at most.
+
+    librdkafka repeats fetches, commits and produce requests by itself, questions for offsets it does not.
+
+    Raises:
+        KafkaException: the last answer was still no, or it was one that waiting does not change.
+    """
+    return Retrying(
+        retry=retry_if_exception(_has_answer_soon),
+        wait=wait_exponential(0.05, max=1.0),
+        stop=stop_after_delay(seconds),
+        reraise=True,
+    )(ask)
 
 
 def partition_for_key(key: bytes, partitions: int) -> int:

@@ -1,11 +1,12 @@
 """What the processors' group has committed."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from deploy.clients import unreachable
-from schemas.kafka import client_config, new_client
+from schemas.kafka import client_config, new_client, settled
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -22,7 +23,7 @@ def committed_offsets(settings: "Settings", partitions: int) -> dict[int, int]:
     consumer = new_client(Consumer, client_config(settings.kafka, **{"group.id": group}))
     asked = [TopicPartition(settings.topics.readings, number) for number in range(partitions)]
     try:
-        found = consumer.committed(asked, timeout=30.0)
+        found = settled(partial(consumer.committed, asked, timeout=30.0))
     except KafkaException as error:
         raise unreachable(settings, error) from error
     finally:

@@ -3,11 +3,18 @@
 import logging
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import ConfigError, PublishError
-from schemas.kafka import Publisher, PublishTimeoutError, client_config, new_client, partition_for_key
+from schemas.kafka import (
+    Publisher,
+    PublishTimeoutError,
+    client_config,
+    new_client,
+    partition_for_key,
+    settled,
+)
 from schemas.settings import KafkaSettings
 
 SILENT = logging.getLogger("tests.librdkafka")
@@ -221,3 +228,37 @@ def test_every_client_takes_the_configuration(kind):
     )
     if kind is Consumer:
         client.close()
+
+
+class Cluster:
+    """Answers each question with the next of what it was given."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def __call__(self):
+        answer = self.answers.pop(0)
+        if isinstance(answer, int):
+            raise KafkaException(KafkaError(answer))
+        return answer
+
+
+def test_a_question_is_asked_again_until_the_cluster_has_settled():
+    cluster = Cluster(
+        KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.NOT_COORDINATOR, "answer", "never asked"
+    )
+    assert settled(cluster) == "answer"
+    assert cluster.answers == ["never asked"]
+
+
+def test_an_error_that_waiting_does_not_change_is_raised_at_once():
+    cluster = Cluster(KafkaError.TOPIC_AUTHORIZATION_FAILED, "never asked")
+    with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):
+        settled(cluster)
+    assert cluster.answers == ["never asked"]
+
+
+def test_a_cluster_that_does_not_settle_has_its_last_answer_raised():
+    cluster = Cluster(*[KafkaError.LEADER_NOT_AVAILABLE] * 100)
+    with pytest.raises(KafkaException, match="LEADER_NOT_AVAILABLE"):
+        settled(cluster, seconds=0.2)

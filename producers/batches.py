@@ -1,5 +1,6 @@
 """Readings on their way to Kafka, as columns: which series, when, what value, which fault."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,6 +35,16 @@ class ReadingBatch:
             np.array(time, np.int64),
             np.array(value, np.float64),
             np.array(fault, np.int64),
+        )
+
+    @classmethod
+    def joined(cls, batches: Sequence[Self]) -> Self:
+        """One batch of several, one behind the other."""
+        return cls(
+            np.concatenate([batch.series for batch in batches]),
+            np.concatenate([batch.time for batch in batches]),
+            np.concatenate([batch.value for batch in batches]),
+            np.concatenate([batch.fault for batch in batches]),
         )
 
     def rows(self, start: int, stop: int) -> Self:

@@ -1,9 +1,8 @@
-"""The commands simulate, replay and record as functions: settings and options in, a summary out.
+"""The commands replay and record as functions: settings and options in, a summary out.
 
 Each opens its own Kafka clients and closes them; `stop` ends it early, with everything sent acknowledged.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -12,11 +11,11 @@ from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from producers.clock import Clock, SystemClock
-from producers.options import RecordOptions, ReplayOptions, SimulateOptions
+from producers.options import RecordOptions, ReplayOptions
 from producers.record import RecordSummary, record_topic
 from producers.replay.readings import ReplaySummary, replay_readings
 from producers.replay.recorded import is_recorded_topic, replay_recording
-from producers.simulate import SimulateProgress, SimulateSummary, Simulator, options_of, time_bounds
+from producers.simulation.schedule import time_bounds
 from schemas.codec import Codec
 from schemas.errors import ConfigError, SigmawatchError
 from schemas.kafka import Publisher, client_config, new_client
@@ -26,27 +25,6 @@ from schemas.sources import schema_source
 _ANSWER_S = 15.0
 # Of a recording, only these can be chosen: everything else is as it was recorded.
 _RECORDED_OPTIONS = {"format", "speed", "topic", "on_error", "timezone"}
-
-
-def run_simulate(
-    settings: Settings,
-    options: SimulateOptions | None = None,
-    *,
-    stop: Event | None = None,
-    on_progress: Callable[[SimulateProgress], None] | None = None,
-    codec: Codec | None = None,
-    clock: Clock | None = None,
-) -> SimulateSummary:
-    """Simulate a fleet; without options the one that `settings.simulate` describes. Blocks as `Simulator.run`.
-
-    Raises:
-        ConfigError: an option makes no sense.
-        PublishError: the broker refused a message for good.
-    """
-    clock, options = clock or SystemClock(), options or options_of(settings)
-    codec = codec or Codec(schema_source(settings))
-    with Publisher(client_config(settings.kafka)) as publisher:
-        return Simulator(settings, publisher, codec, clock, options).run(stop or Event(), on_progress)
 
 
 def run_replay(

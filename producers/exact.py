@@ -24,6 +24,17 @@ class Stream(IntEnum):
     NOISE = 2
     OUTLIER = 3
     OUTLIER_SIZE = 4
+    FAULT_START = 5
+    FAULT_KIND = 6
+    FAULT_INTENSITY = 7
+    FAULT_DURATION = 8
+    FAULT_SIGN = 9
+    FAULT_METRIC = 10
+    FAULT_VALUE = 11
+    STATE = 12
+    WANDER = 13
+    STEPS = 14
+    CHOICE = 15
 
 
 def key_of(seed: int, *names: str) -> int:
@@ -79,16 +90,16 @@ def logarithm(x: Floats) -> Floats:
     s = f / (2.0 + f)
     z = s * s
     tail = np.zeros_like(z)
-    for coefficient in _LOG:
+    for coefficient in LOG:
         tail = (tail + coefficient) * z
     half = 0.5 * f * f
-    result: Floats = k * _LN2_HIGH - ((half - (s * (half + tail) + k * _LN2_LOW)) - f)
+    result: Floats = k * LN2_HIGH - ((half - (s * (half + tail) + k * LN2_LOW)) - f)
     return result
 
 
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-_LOG = (
+LN2_HIGH = 6.93147180369123816490e-01
+LN2_LOW = 1.90821492927058770002e-10
+LOG = (
     1.479819860511658591e-01,
     1.531383769920937332e-01,
     1.818357216161805012e-01,
@@ -106,9 +117,9 @@ def normal_quantile(p: Floats) -> Floats:
     """
     q = p - 0.5
     near = 0.180625 - q * q
-    central = q * _ratio(near, _CENTRE)
+    central = q * _ratio(near, CENTRE)
     r = np.sqrt(-logarithm(np.where(q < 0.0, p, 1.0 - p)))
-    tail = np.where(r <= 5.0, _ratio(r - 1.6, _MIDDLE), _ratio(r - 5.0, _FAR))
+    tail = np.where(r <= 5.0, _ratio(r - 1.6, MIDDLE), _ratio(r - 5.0, FAR))
     return np.where(np.abs(q) <= 0.425, central, np.where(q < 0.0, -tail, tail))
 
 
@@ -120,19 +131,19 @@ def _ratio(x: Floats, coefficients: tuple[tuple[float, ...], tuple[float, ...]])
 
 
 # fmt: off
-_CENTRE = (
+CENTRE = (
     (2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4, 4.5921953931549871457e4,
      1.3731693765509461125e4, 1.9715909503065514427e3, 1.3314166789178437745e2, 3.3871328727963666080e0),
     (5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4, 2.1213794301586595867e4,
      5.3941960214247511077e3, 6.8718700749205790830e2, 4.2313330701600911252e1, 1.0),
 )
-_MIDDLE = (
+MIDDLE = (
     (7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1, 1.27045825245236838258e0,
      3.64784832476320460504e0, 5.76949722146069140550e0, 4.63033784615654529590e0, 1.42343711074968357734e0),
     (1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2, 1.48103976427480074590e-1,
      6.89767334985100004550e-1, 1.67638483018380384940e0, 2.05319162663775882187e0, 1.0),
 )
-_FAR = (
+FAR = (
     (2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3, 2.65321895265761230930e-2,
      2.96560571828504891230e-1, 1.78482653991729133580e0, 5.46378491116411436990e0, 6.65790464350110377720e0),
     (2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5, 7.86869131145613259100e-4,

@@ -20,8 +20,15 @@ def option_help(options: type) -> dict[str, str]:
 class SimulateOptions:
     """`simulate`: which fleet, how fast, how long."""
 
-    devices: int = _option(10, "Devices of the fleet; each has two metrics.")
-    interval: float = _option(1.0, "Seconds of virtual time between two readings of one series.")
+    fleet: str = _option(
+        "mixed", "A shipped fleet, or a YAML file with one; `sigmawatch devices fleets` lists them."
+    )
+    devices: int | None = _option(
+        None, "Devices; the fleet's groups in proportion. Without it: as the fleet says."
+    )
+    interval: float | None = _option(
+        None, "Seconds of virtual time between two readings of a device; without it as the fleet says, or 1."
+    )
     rate: float | None = _option(
         None,
         "Readings per second of virtual time of the whole fleet; sets the interval, in whole microseconds.",
@@ -31,8 +38,12 @@ class SimulateOptions:
         "Seconds of virtual time to simulate; without it, until stopped. Where the broker cannot take "
         "the rate, all readings of this time are still produced, later.",
     )
-    seed: int = _option(1, "Same seed, same readings, to the bit.")
-    anomaly_probability: float = _option(0.001, "Chance that a reading is an outlier (fault: spike).")
+    seed: int | None = _option(
+        None, "Same seed, same readings, to the bit; without it as the fleet says, or 1."
+    )
+    anomaly_rate: float | None = _option(
+        None, "Chance per reading of a healthy device that a fault begins; without it as the fleet says."
+    )
     speed: float = _option(
         1.0,
         "How much faster than real time virtual time runs: a number, or max. Above 1 it needs --duration, "
@@ -41,7 +52,37 @@ class SimulateOptions:
     start: int | None = _option(
         None, "Virtual time of the beginning. Without it: now, or with a speed above 1, --duration ago."
     )
-    normal_range: tuple[float, float] = _option((40.0, 50.0), "Range of normal values: two numbers.")
+    normal_range: tuple[float, float] | None = _option(
+        None, "Range of normal values of devices of type signal: two numbers."
+    )
+    shard: str = _option("1/1", "I/N: this worker has the I-th of N parts of the fleet.")
+    scenario: str | None = _option(
+        None, "A shipped scenario, or a YAML file with one; `sigmawatch scenarios` lists them."
+    )
+    demo: bool = _option(False, "A fault on some device every now and then, the first after 20 readings.")
+    config: Path | None = _option(None, "A config.yaml of sensor-log-generator, in place of a fleet.")
+    identity: Path | None = _option(
+        None, "An identity.json of sensor-log-generator, beside --config or alone."
+    )
+    troubles: tuple[str, ...] = _option(
+        (),
+        "A trouble of the stream: late, out_of_order, duplicated, clock_skew, dropped, burst or malformed, alone, "
+        "with its share (late=2%) or with a setting (late.delay=5m-1h). May be repeated.",
+    )
+    to: str | None = _option(
+        None, "A file in Kafka's place: .jsonl, .csv or .avro, with .gz or not; - is stdout."
+    )
+    format: Literal["jsonl", "csv", "avro"] | None = _option(
+        None, "jsonl, csv or avro: of --to, where its name does not say it."
+    )
+    overwrite: bool = _option(False, "Replace the file of --to if it exists.")
+    resume: bool = _option(
+        False, "Save the fleet's state now and then, and go on from what was saved where there is something."
+    )
+    state: Path | None = _option(
+        None, "File of the saved state; without it one in the state folder, named after fleet and shard."
+    )
+    has_token: bool = _option(False, "Whether the control API has a bearer token.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,23 @@ from producers_fakes import NOW_US
 
 from producers.clock import MAX_SPEED, Pace, SystemClock, parse_speed
 from producers.options import SimulateOptions, option_help
-from producers.simulate import Simulator, make_fleet, options_of, plan_schedule, time_bounds
+from producers.outputs.kafka import KafkaOutput
+from producers.simulation.assembling import make_fleet, scheduling
+from producers.simulation.choosing import choose, options_of
+from producers.simulation.schedule import plan_schedule, time_bounds
+from producers.simulation.simulator import Simulator
 from schemas.dead_letters import TimeBounds
 from schemas.errors import ConfigError
-from schemas.settings import Settings, SimulateSettings
+from schemas.settings import Settings, SimulateSettings, TopicSettings
 
 
-def simulator(publisher, codec, clock, **options):
-    return Simulator(Settings(), publisher, codec, clock, SimulateOptions(**options))
+def simulator(publisher, codec, clock, **given):
+    """A simulation of devices with three metrics each, published to the fake publisher."""
+    options = SimulateOptions(**{"fleet": "signal", "anomaly_rate": 0.0} | given)
+    chosen = choose(options)
+    fleet = make_fleet(chosen)
+    output = KafkaOutput(publisher, codec, TopicSettings(), fleet.table)
+    return Simulator(fleet, output, scheduling(fleet, options, TimeBounds(), []), clock)
 
 
 def readings_of(publisher, codec):
@@ -27,11 +36,11 @@ def test_devices_come_first_and_everything_is_acknowledged(publisher, codec, clo
     device = codec.decode_device(publisher.sent[0].value)
     assert (device.device_id, publisher.sent[0].key) == ("signal-001", b"signal-001")
     assert summary.devices == 3
-    assert summary.produced == 3 * 2 * 10
-    assert publisher.acknowledged == len(publisher.sent) == 63
+    assert summary.produced == 3 * 3 * 10
+    assert publisher.acknowledged == len(publisher.sent) == 93
     counts = {part: count for (topic, part), (count, _) in publisher.delivered.items() if topic == "readings"}
     assert summary.by_partition == counts
-    assert sum(summary.by_partition.values()) == 60
+    assert sum(summary.by_partition.values()) == 90
     assert summary.seconds == pytest.approx(10.0, abs=0.1)
 
 
@@ -46,29 +55,30 @@ def test_readings_are_sent_when_they_are_due(publisher, codec, clock):
 
 def test_same_seed_same_readings_at_any_speed(publisher, codec, clock):
     found = []
-    for speed, rate in ((1.0, None), (7.5, None), (MAX_SPEED, None), (MAX_SPEED, 20.0)):
+    for speed, rate in ((1.0, None), (7.5, None), (MAX_SPEED, None), (MAX_SPEED, 30.0)):
         publisher.sent.clear()
         simulator(
             publisher, codec, clock, devices=10, duration=30.0, speed=speed, rate=rate, start=NOW_US - 60_000_000, seed=9,
-            anomaly_probability=0.05,
+            anomaly_rate=0.05,
         ).run(Event())  # fmt: skip
         found.append([message.value for message in publisher.sent if message.topic == "readings"])
     assert found[0] == found[1] == found[2] == found[3]
-    assert len(found[0]) == 600
+    assert len(found[0]) == 900
 
 
 def test_faults_are_counted(publisher, codec, clock):
     summary = simulator(
-        publisher, codec, clock, devices=10, duration=60.0, speed=MAX_SPEED, anomaly_probability=0.1
+        publisher, codec, clock, devices=10, duration=60.0, speed=MAX_SPEED, anomaly_rate=0.1
     ).run(Event())
     faults = [reading.fault for reading in readings_of(publisher, codec)]
-    assert summary.faults == faults.count("spike") > 60
-    assert set(faults) == {"spike", None}
+    assert summary.faults == len(faults) - faults.count(None) > 40
+    assert "spike" in faults
+    assert sum(summary.episodes.values()) > 40
 
 
 def test_fast_time_ends_now(publisher, codec, clock):
     summary = simulator(publisher, codec, clock, devices=1, duration=3600.0, speed=MAX_SPEED).run(Event())
-    assert summary.produced == 7200
+    assert summary.produced == 3 * 3600
     assert NOW_US - 3_600_000_000 <= summary.first_us < summary.last_us <= NOW_US
     assert summary.seconds == 0.0
 
@@ -77,7 +87,7 @@ def test_stop_ends_it_with_everything_acknowledged(publisher, codec, clock):
     stop = Event()
     clock.on_wait = lambda: stop.set() if clock.passed > 3.0 else None
     summary = simulator(publisher, codec, clock, devices=2).run(stop)
-    assert 2 * 2 * 3 <= summary.produced <= 2 * 2 * 4
+    assert 3 * 2 * 3 <= summary.produced <= 3 * 2 * 4
     assert publisher.acknowledged == len(publisher.sent)
 
 
@@ -91,10 +101,10 @@ def test_a_slow_broker_makes_it_late_and_loses_nothing(publisher, codec, clock):
         send(*arguments, **more)
 
     publisher.send = slow
-    summary = simulator(publisher, codec, clock, devices=5, rate=100.0, duration=10.0).run(
+    summary = simulator(publisher, codec, clock, devices=5, rate=150.0, duration=10.0).run(
         Event(), seen.append
     )
-    assert summary.produced == 1000
+    assert summary.produced == 1500
     assert seen[-1].behind_s > 1.0
     assert summary.seconds > 19.0
 
@@ -109,8 +119,10 @@ def test_progress_counts(publisher, codec, clock):
 
 
 def test_rate_sets_the_interval():
-    assert make_fleet(SimulateOptions(devices=50, rate=1000.0)).rate == pytest.approx(1000.0)
-    assert make_fleet(SimulateOptions(devices=50, interval=0.5)).rate == pytest.approx(200.0)
+    assert make_fleet(choose(SimulateOptions(devices=50, rate=1000.0))).rate == pytest.approx(1000.0)
+    assert make_fleet(
+        choose(SimulateOptions(fleet="signal", devices=50, interval=0.5))
+    ).rate == pytest.approx(300.0)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +149,7 @@ def test_schedules_that_make_no_sense(options):
 )
 def test_fleets_that_make_no_sense(options):
     with pytest.raises(ConfigError):
-        make_fleet(SimulateOptions(**options))
+        make_fleet(choose(SimulateOptions(**options)))
 
 
 def test_settings_give_the_options():

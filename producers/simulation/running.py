@@ -1,0 +1,191 @@
+"""The command simulate as a function: settings and options in, a summary out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import structlog
+
+from producers.clock import Clock, SystemClock
+from producers.control.app import controlled
+from producers.control.local import LocalControl
+from producers.control.shards import parse_shard
+from producers.options import SimulateOptions
+from producers.outputs.file import FileOutput
+from producers.outputs.kafka import KafkaOutput
+from producers.outputs.output import ReadingOutput, open_output
+from producers.outputs.troubled import TroubledOutput
+from producers.publish import Outlet
+from producers.simulation.assembling import (
+    Arrays,
+    Saving,
+    commanding,
+    make_fleet,
+    reloading,
+    resume_fleet,
+    scheduling,
+)
+from producers.simulation.board import StatusBoard
+from producers.simulation.choosing import Chosen, choose
+from producers.simulation.control import CommandQueue
+from producers.simulation.device_fleet import DeviceFleet
+from producers.simulation.schedule import time_bounds
+from producers.simulation.simulator import Chore, Output, SimulateProgress, SimulateSummary, Simulator
+from producers.troubles import SendPublisher, Sends, Troubles, parse_troubles
+from schemas.codec import Codec
+from schemas.errors import ConfigError
+from schemas.kafka import Publisher, client_config
+from schemas.settings import Settings
+from schemas.sources import schema_source
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A fleet and what was saved with it."""
+
+    fleet: DeviceFleet
+    saved: dict[str, Any]
+    arrays: Arrays
+    path: Path | None
+
+
+def run_simulate(
+    settings: Settings,
+    options: SimulateOptions,
+    *,
+    stop: Event | None = None,
+    on_progress: Callable[[SimulateProgress], None] | None = None,
+    on_listening: Callable[[int], None] | None = None,
+    codec: Codec | None = None,
+    clock: Clock | None = None,
+    publisher: Outlet | None = None,
+) -> SimulateSummary:
+    """Simulate a fleet, with its control API if `settings.control` says so. Blocks as `Simulator.run`.
+
+    Args:
+        settings: brokers, topics, control.
+        options: what to simulate, and where to.
+        stop: ends it early, with everything sent acknowledged.
+        on_progress: called about twice a second.
+        on_listening: called with the port of the control API.
+        codec: encodes; without it one on the registry, or the catalogue.
+        clock: replaced in tests.
+        publisher: for Kafka; without it one of its own.
+
+    Raises:
+        ConfigError: an option, a file or a setting makes no sense.
+        InputError: a file cannot be read or written.
+        PublishError: the broker refused a message for good.
+    """
+    clock, stop = clock or SystemClock(), stop or Event()
+    chosen = choose(options)
+    if chosen.warning:
+        _log.warning(chosen.warning)
+    start = _start(chosen)
+    fleet, shard = start.fleet, parse_shard(options.shard)
+    queue = CommandQueue()
+    control = LocalControl(queue, lambda: board.status())  # noqa: PLW0108 - made below
+    board = StatusBoard(fleet, shard, control.running, clock)
+    bounds = time_bounds(settings)
+    with ExitStack() as stack:
+        output = stack.enter_context(_output(settings, chosen, start, codec, publisher))
+        saving = _saving(start, output, clock)
+        every = (
+            settings.simulate.reload
+            if chosen.legacy.reload_interval is None
+            else chosen.legacy.reload_interval
+        )
+        chores: list[Chore] = [commanding(fleet, queue), board]
+        if every > 0.0 and chosen.files:
+            chores.append(reloading(fleet, chosen, options, every, clock))
+        if saving:
+            chores.append(saving)
+        schedule = scheduling(fleet, chosen.options, bounds, chosen.timeline, start.saved)
+        simulator = Simulator(fleet, output, schedule, clock, chores=chores, running=control.running)
+        stack.enter_context(
+            controlled(settings, control, lambda: chosen.catalogue.types, shard, on_listening)
+        )
+        clock.wait(chosen.legacy.start_delay, stop)
+
+        def report(progress: SimulateProgress) -> None:
+            board.report(progress)
+            if on_progress is not None:
+                on_progress(progress)
+
+        summary = simulator.run(stop, report)
+        if saving:
+            saving.save()
+        if isinstance(output, TroubledOutput):
+            summary = replace(summary, troubles=asdict(output.counts))
+        return summary
+
+
+def _start(chosen: Chosen) -> _Start:
+    """The fleet, fresh or as it was saved."""
+    options = chosen.options
+    if not options.resume:
+        return _Start(make_fleet(chosen), {}, {}, None)
+    if options.state is None:
+        raise ConfigError(
+            "a simulation that is to be resumed needs a file for its state", "Give --state FILE."
+        )
+    path = options.state
+    saved = {"shard": options.shard, "spec": chosen.spec.model_dump(mode="json")}
+    if not path.exists():
+        return _Start(make_fleet(chosen), saved, {}, path)
+    fleet, before, arrays = resume_fleet(chosen, path)
+    _log.info("going on from the saved state", file=str(path), position_us=fleet.position_us)
+    return _Start(fleet, {**before, **saved}, arrays, path)
+
+
+def _saving(start: _Start, output: Output, clock: Clock) -> Saving | None:
+    if start.path is None:
+        return None
+    arrays = output.snapshot if isinstance(output, TroubledOutput) else dict
+    return Saving(start.fleet, start.path, output, clock, start.saved, arrays)
+
+
+@contextmanager
+def _output(
+    settings: Settings, chosen: Chosen, start: _Start, codec: Codec | None, publisher: Outlet | None
+) -> Iterator[Output]:
+    """Where the readings go."""
+    options, table = chosen.options, start.fleet.table
+    troubles = _troubles(chosen, start)
+    if options.to is not None:
+        with open_output(options.to, table, format=options.format, overwrite=options.overwrite) as file:
+            plain = FileOutput(file)
+            yield TroubledOutput(plain, troubles, _sending_to(file)) if troubles else plain
+        return
+    codec = codec or Codec(schema_source(settings))
+    with ExitStack() as stack:
+        outlet = publisher or stack.enter_context(Publisher(client_config(settings.kafka)))
+        kafka = KafkaOutput(outlet, codec, settings.topics, table)
+        if troubles is None:
+            yield kafka
+            return
+        sends = SendPublisher(outlet, codec, settings.topics.readings, table, time_bounds(settings))
+        yield TroubledOutput(kafka, troubles, sends.publish)
+
+
+def _troubles(chosen: Chosen, start: _Start) -> Troubles | None:
+    """The troubles that the options ask for, as they were saved."""
+    options = chosen.options
+    if not options.troubles:
+        return None
+    asked = parse_troubles(options.troubles)
+    if options.to is not None and asked.malformed.active:
+        raise ConfigError("malformed messages are no readings for a file", "Leave out malformed, or --to.")
+    troubles = Troubles(asked, chosen.seed, start.fleet.table)
+    if start.arrays:
+        troubles.restore(dict(start.arrays))
+    return troubles
+
+
+def _sending_to(file: ReadingOutput) -> Callable[[Sends, int], None]:
+    return lambda sends, now_us: file.publish(sends.batch, now_us)

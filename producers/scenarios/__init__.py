@@ -1,0 +1,1 @@
+"""Scenarios: what happens to a fleet, and when, as a file."""

@@ -239,7 +239,7 @@ class _Expansion:
         """The template with each device's own words."""
         fields = fields_of(template)
         if not fields:
-            return [template] * self._group.count
+            return [template.format()] * self._group.count
         words = {"place": self._words_of_place(), "city": self._words_of_city()}
         for field in fields & set(must_have):
             if "" in words[field]:

@@ -1,7 +1,7 @@
 """A running simulation from its parts: fleet, schedule, and what is done between two pieces."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def resume_fleet(chosen: Chosen, path: Path) -> tuple[DeviceFleet, dict[str, Any
         InputError: there is no usable state.
         ConfigError: it does not fit the files or the options.
     """
-    fleet, saved, arrays = snapshot.load(path, chosen.catalogue, parse_shard(chosen.options.shard).owns)
+    keep = parse_shard(chosen.options.shard).owns
+    fleet, saved, arrays = snapshot.load(path, chosen.catalogue, keep)
     for name, old, new in (
         ("seed", fleet.seed, chosen.seed),
         ("interval", fleet.interval_us, chosen.interval_us),
@@ -59,7 +60,7 @@ def resume_fleet(chosen: Chosen, path: Path) -> tuple[DeviceFleet, dict[str, Any
             )
     old = ExpandedFleet.of(FleetSpec.model_validate(saved["spec"]), chosen.catalogue, chosen.seed)
     now = ExpandedFleet.of(chosen.spec, chosen.catalogue, chosen.seed)
-    for command in changes(old, now, chosen.catalogue, chosen.seed):
+    for command in changes(old, now, chosen.catalogue, chosen.seed, keep):
         fleet.apply(command)
     return fleet, saved, arrays
 
@@ -124,17 +125,19 @@ def reloading(
     """
 
     def load() -> FleetFile:
-        again = choose(options)
-        return FleetFile(again.spec, again.catalogue)
+        return _file_of(choose(options))
 
-    reload = Reloading(
-        FileWatch(chosen.files, every, clock), load, FleetFile(chosen.spec, chosen.catalogue), chosen.seed
-    )
+    watch, keep = FileWatch(chosen.files, every, clock), parse_shard(options.shard).owns
+    reload = Reloading(watch, load, _file_of(chosen), chosen.seed, keep)
 
     def chore(time_us: int) -> None:
         reload(fleet, time_us)
 
     return chore
+
+
+def _file_of(chosen: Chosen) -> FleetFile:
+    return FleetFile(chosen.spec, chosen.catalogue, asdict(chosen.legacy), chosen.files)
 
 
 class Saving:

@@ -27,6 +27,10 @@ class DeviceExistsError(CommandError):
     """There is one of that id already."""
 
 
+class SimulationEndedError(CommandError):
+    """Nobody carries commands out any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Which devices: those that fit all that is given; nothing given: all.

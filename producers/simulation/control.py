@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from producers.simulation.commands import Command, CommandError, Outcome
+from producers.simulation.commands import Command, Outcome, SimulationEndedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Control(Protocol):
         Raises:
             CommandError: it cannot be.
             UnknownDeviceError, DeviceExistsError: its device is not there, or is.
+            SimulationEndedError: nobody carries it out any more.
             TimeoutError: the simulation, or the worker that owns the device, did not answer.
         """
 
@@ -105,4 +106,6 @@ class CommandQueue:
 
 
 def _refuse(_: Command) -> Outcome:
-    raise CommandError("the simulation has ended", "Start it again with `sigmawatch simulate --control`.")
+    raise SimulationEndedError(
+        "the simulation has ended", "Start it again with `sigmawatch simulate --control`."
+    )

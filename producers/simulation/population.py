@@ -88,6 +88,7 @@ class Population:
         self._keep = keep
         self._members: list[Member | None] = []
         self._by_id: dict[str, int] = {}
+        self._slots: dict[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -117,8 +118,10 @@ class Population:
         return self._by_id.get(device_id)
 
     def slots(self) -> dict[int, int]:
-        """Member -> its row in `devices`."""
-        return {member: slot for slot, member in enumerate(self.devices["member"].tolist())}
+        """Member -> its row in `devices`; good until devices come or go."""
+        if self._slots is None:
+            self._slots = {member: slot for slot, member in enumerate(self.devices["member"].tolist())}
+        return self._slots
 
     def selected(self, select: Selector, *, must_exist: bool = True) -> list[int]:
         """Members that a selector means, by device id.
@@ -293,6 +296,7 @@ class Population:
             self.devices["chance"][slots[number]] = min(1.0, probability * factor * member.fault_factor)
 
     def _count_rows(self) -> None:
+        self._slots = None
         self.rows = int(self.tables.types["metrics"][self.devices["type"]].sum())
 
     # Views

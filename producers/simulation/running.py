@@ -13,6 +13,7 @@ from producers.clock import Clock, SystemClock
 from producers.control.app import controlled
 from producers.control.local import LocalControl
 from producers.control.shards import parse_shard
+from producers.mqtt.output import MqttOutput, mqtt_output
 from producers.options import SimulateOptions
 from producers.outputs.file import FileOutput
 from producers.outputs.kafka import KafkaOutput
@@ -30,7 +31,7 @@ from producers.simulation.assembling import (
 )
 from producers.simulation.board import StatusBoard
 from producers.simulation.choosing import Chosen, choose
-from producers.simulation.control import CommandQueue
+from producers.simulation.control import CommandQueue, SimulationStatus
 from producers.simulation.device_fleet import DeviceFleet
 from producers.simulation.schedule import time_bounds
 from producers.simulation.simulator import Chore, Output, SimulateProgress, SimulateSummary, Simulator
@@ -67,6 +68,8 @@ def run_simulate(
 ) -> SimulateSummary:
     """Simulate a fleet, with its control API if `settings.control` says so. Blocks as `Simulator.run`.
 
+    Readings go to Kafka, to a file if the options name one, or to the MQTT broker that `settings.mqtt` names.
+
     Args:
         settings: brokers, topics, control.
         options: what to simulate, and where to.
@@ -81,6 +84,7 @@ def run_simulate(
         ConfigError: an option, a file or a setting makes no sense.
         InputError: a file cannot be read or written.
         PublishError: the broker refused a message for good.
+        SigmawatchError: the MQTT broker refuses us.
     """
     clock, stop = clock or SystemClock(), stop or Event()
     chosen = choose(options)
@@ -89,11 +93,16 @@ def run_simulate(
     start = _start(chosen)
     fleet, shard = start.fleet, parse_shard(options.shard)
     queue = CommandQueue()
-    control = LocalControl(queue, lambda: board.status())  # noqa: PLW0108 - made below
+
+    def status() -> SimulationStatus:
+        connected = output.connected if isinstance(output, MqttOutput) else None
+        return replace(board.status(), mqtt_connected=connected)
+
+    control = LocalControl(queue, status)
     board = StatusBoard(fleet, shard, control.running, clock)
     bounds = time_bounds(settings)
     with ExitStack() as stack:
-        output = stack.enter_context(_output(settings, chosen, start, codec, publisher))
+        output = stack.enter_context(_output(settings, chosen, start, queue, clock, codec, publisher))
         saving = _saving(start, output, clock)
         every = (
             settings.simulate.reload
@@ -101,6 +110,8 @@ def run_simulate(
             else chosen.legacy.reload_interval
         )
         chores: list[Chore] = [commanding(fleet, queue), board]
+        if isinstance(output, MqttOutput):
+            chores.append(output.tend)
         if every > 0.0 and chosen.files:
             chores.append(reloading(fleet, chosen, options, every, clock))
         if saving:
@@ -152,10 +163,21 @@ def _saving(start: _Start, output: Output, clock: Clock) -> Saving | None:
 
 @contextmanager
 def _output(
-    settings: Settings, chosen: Chosen, start: _Start, codec: Codec | None, publisher: Outlet | None
+    settings: Settings,
+    chosen: Chosen,
+    start: _Start,
+    queue: CommandQueue,
+    clock: Clock,
+    codec: Codec | None,
+    publisher: Outlet | None,
 ) -> Iterator[Output]:
     """Where the readings go."""
     options, table = chosen.options, start.fleet.table
+    if settings.mqtt.url is not None:
+        _require_nothing_beside_mqtt(options)
+        with mqtt_output(settings.mqtt, start.fleet, queue, parse_shard(options.shard), clock) as mqtt:
+            yield mqtt
+        return
     troubles = _troubles(chosen, start)
     if options.to is not None:
         with open_output(options.to, table, format=options.format, overwrite=options.overwrite) as file:
@@ -171,6 +193,19 @@ def _output(
             return
         sends = SendPublisher(outlet, codec, settings.topics.readings, table, time_bounds(settings))
         yield TroubledOutput(kafka, troubles, sends.publish)
+
+
+def _require_nothing_beside_mqtt(options: SimulateOptions) -> None:
+    if options.to is not None:
+        raise ConfigError(
+            "readings go to one place: to the file of --to, or to the MQTT broker of --mqtt (mqtt.url)",
+            "Leave one of them out.",
+        )
+    if options.troubles:
+        raise ConfigError(
+            "--trouble goes with Kafka or a file, not with MQTT, whose messages are of several readings",
+            "Leave out --trouble or --mqtt.",
+        )
 
 
 def _troubles(chosen: Chosen, start: _Start) -> Troubles | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fleets_of_tests import SECOND, START, fleet_of, rows
+from fleets_of_tests import SECOND, START, rows
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,11 +9,11 @@ from typing import Protocol
 from schemas.codec import Codec
 from schemas.dead_letters import TimeBounds
 from schemas.errors import ConfigError
+from schemas.health import HealthServer
 from schemas.kafka import Publisher, client_config
 from schemas.settings import Settings
 from sinks.anomaly_log import AnomalyLog, AnomalyLogOptions
 from sinks.dead_letters import DeadLetter, dead_letter_office
-from sinks.health import HealthServer
 from sinks.kafka import consumer_defaults
 from sinks.metrics import SinkMetrics
 from sinks.timescale.connection import connector

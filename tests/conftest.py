@@ -1,5 +1,8 @@
 """Settings for every test, and the servers of the integration tests (see tests/support/servers.py)."""
 
+from contextlib import ExitStack
+from functools import cache
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -40,15 +43,17 @@ def pytest_collection_modifyitems(items):
 
 def pytest_generate_tests(metafunc):
     """Each test on every chosen broker and database; one marked `most_real` on the most real ones alone."""
+    databases = servers.chosen_databases(metafunc.config)
     chosen = {
         "broker": servers.chosen_brokers(metafunc.config),
         "fresh_broker": servers.chosen_brokers(metafunc.config),
-        "database_server": servers.chosen_databases(metafunc.config),
+        "real_database_server": databases[-1:],
+        "every_database_server": list(dict.fromkeys(["postgresql", *databases])),
     }
-    for fixture in chosen.keys() & set(metafunc.fixturenames):
-        names = chosen[fixture]
-        if metafunc.definition.get_closest_marker("most_real"):
-            names = names[-1:]
+    most_real = metafunc.definition.get_closest_marker("most_real") is not None
+    # In one order everywhere: pytest-xdist wants the same tests from each of its processes.
+    for fixture in (name for name in chosen if name in metafunc.fixturenames):
+        names = chosen[fixture][-1:] if most_real else chosen[fixture]
         scope = "function" if fixture == "fresh_broker" else "session"
         metafunc.parametrize(fixture, names, indirect=True, scope=scope)
 
@@ -68,7 +73,24 @@ def fresh_broker(request, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def database_server(request, tmp_path_factory):
-    """A database server for many tests: `url`."""
-    with servers.running_database(request.param, tmp_path_factory.mktemp("database")) as running:
+def running_databases(tmp_path_factory):
+    """Gives the database server of a name: started when it is first asked for, it runs until the end."""
+    with ExitStack() as stack:
+
+        @cache
+        def running(name):
+            return stack.enter_context(servers.running_database(name, tmp_path_factory.mktemp("database")))
+
         yield running
+
+
+@pytest.fixture(scope="session")
+def every_database_server(request, running_databases):
+    """A database server for many tests: each of the chosen ones in turn, and plain PostgreSQL: `url`."""
+    return running_databases(request.param)
+
+
+@pytest.fixture(scope="session")
+def real_database_server(request, running_databases):
+    """The most real of the chosen ones, for tests in which the server makes no difference."""
+    return running_databases(request.param)

@@ -5,6 +5,7 @@ depend on when the simulation began. The fleet only goes forward; how the stretc
 """
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatchmethod
@@ -21,7 +22,7 @@ from producers.exact import Stream, key_of, uniform
 from producers.simulation import commands
 from producers.simulation.commands import Command, CommandError, Outcome
 from producers.simulation.population import Population
-from producers.simulation.program import FOREVER, NONE
+from producers.simulation.program import FOREVER, NONE, Program
 from producers.simulation.step_kernel import ZONE_STEP_US, begin_fault, step
 from schemas.errors import ConfigError
 from schemas.readings import Device, Location
@@ -108,7 +109,7 @@ class DeviceFleet:
             devices=len(devices),
             online=int(devices["online"].sum()),
             enabled=int(devices["enabled"].sum()),
-            faulty=int((devices["fault"] != NONE).sum()),
+            faulty=int(self.population.faulty(self.position_us or 0).sum()),
         )
 
     @property
@@ -207,13 +208,14 @@ class DeviceFleet:
         chosen = self.population.selected(what.select, must_exist=False)
         if what.faulty:
             devices = self.population.devices
-            faulty = set(devices["member"][devices["fault"] != NONE].tolist())
+            faulty = set(devices["member"][self.population.faulty(self.position_us or 0)].tolist())
             chosen = [member for member in chosen if member in faulty]
-        return self._outcome(chosen, what.limit)
+        views = self.population.views(self._page(chosen, what), self.position_us or 0)
+        return Outcome(len(chosen), views)
 
     @apply.register
     def _(self, what: commands.InjectFault) -> Outcome:
-        chosen = self.population.selected(what.select)
+        chosen = self._having(self.population.selected(what.select), what.fault)
         if what.random_one and chosen:
             chosen = [chosen[int(self._draw("choice") * len(chosen))]]
         rows = {member: self._fault_row(member, what.fault) for member in chosen}
@@ -225,11 +227,8 @@ class DeviceFleet:
     @apply.register
     def _(self, what: commands.ClearFaults) -> Outcome:
         devices, slots = self.population.devices, self.population.slots()
-        chosen = [
-            member
-            for member in self.population.selected(what.select)
-            if devices["fault"][slots[member]] != NONE
-        ]
+        faulty = self.population.faulty(self.position_us or 0)
+        chosen = [member for member in self.population.selected(what.select) if faulty[slots[member]]]
         devices["fault"][[slots[member] for member in chosen]] = NONE
         return self._outcome(chosen)
 
@@ -275,8 +274,34 @@ class DeviceFleet:
         of.set_chances(touched)
         return Outcome(len(touched))
 
-    def _outcome(self, members: list[int], limit: int | None = None) -> Outcome:
-        return Outcome(len(members), self.population.views(members[:limit], self.position_us or 0))
+    def _outcome(self, members: list[int]) -> Outcome:
+        """Of a change: how many, and the first of them."""
+        return Outcome(len(members), self.population.views(members[: commands.SHOWN], self.position_us or 0))
+
+    def _page(self, members: list[int], what: commands.ListDevices) -> list[int]:
+        """Those of the members, sorted by device id, that a list shows, in its order."""
+        if what.newest:
+            devices = self.population.devices
+            last = dict(zip(devices["member"].tolist(), devices["last_us"].tolist(), strict=True))
+            members = sorted((one for one in members if last[one] != NONE), key=lambda one: -last[one])
+        elif what.after is not None:
+            behind = bisect_right(
+                members, what.after, key=lambda one: self.population.member(one).spec.device_id
+            )
+            members = members[behind:]
+        return members[what.offset : None if what.limit is None else what.offset + what.limit]
+
+    def _having(self, members: list[int], fault: str | None) -> list[int]:
+        """Those of the members whose type has the fault, or any that comes by itself.
+
+        Raises:
+            CommandError: none has.
+        """
+        kinds = {number: _knows(program, fault) for number, program in enumerate(self.population.programs)}
+        having = [one for one in members if kinds[self.population.member(one).spec.group]]
+        if members and not having:
+            self._fault_row(members[0], fault)
+        return having
 
     def _draw(self, name: str) -> float:
         """A draw in [0, 1) for a choice at the present virtual time."""
@@ -375,6 +400,13 @@ def _with_changes(spec: DeviceSpec, what: commands.UpdateDevices, parameters: di
         attributes={**spec.attributes, **what.attributes},
         **given,
     )
+
+
+def _knows(program: Program, fault: str | None) -> bool:
+    if fault is not None:
+        return fault in program.fault_names
+    shares = program.faults["share"]
+    return bool(len(shares)) and bool(shares[-1] > 0.0)
 
 
 def _with_chances(group: Group, chances: FaultChances) -> Group:

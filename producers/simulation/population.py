@@ -199,8 +199,10 @@ class Population:
         devices["key"] = [key_of(self._seed, spec.device_id) for spec in specs]
         devices["offset"] = (devices["key"] % np.uint64(self._interval_us)).astype(np.int64)
         if len(program.states):
+            # As devices that have run for long: in each state with its share of the time.
+            shares = np.cumsum(1.0 / program.states["leave"])
             draw = uniform(devices["key"], np.zeros(n, np.int64), Stream.STATE)
-            devices["state"] = (draw * len(program.states)).astype(np.int64)
+            devices["state"] = np.searchsorted(shares / shares[-1], draw, side="right")
         own = device_numbers(program, _parameter_columns(program, specs), series["key"].reshape(n, m))
         self.devices = np.concatenate([self.devices, devices])
         self.series = np.concatenate([self.series, series])
@@ -271,6 +273,13 @@ class Population:
         self.tables = TypeTables.of(self.programs)
         for slot, name in zip(active, names, strict=True):
             self.devices["fault"][slot] = self.fault_row(int(self.devices["type"][slot]), name)
+
+    def faulty(self, now_us: int) -> NDArray[np.bool_]:
+        """Which rows of `devices` have a fault at their next reading."""
+        offset = self.devices["offset"]
+        upcoming = -((offset - now_us) // self._interval_us) * self._interval_us + offset
+        faulty: NDArray[np.bool_] = (self.devices["fault"] != NONE) & (self.devices["fault_end"] > upcoming)
+        return faulty
 
     def fault_row(self, kind: int, name: str) -> int:
         """The row of a type's fault in the faults' table, `NONE` if it has no such fault."""

@@ -1,7 +1,7 @@
 """The command simulate as a function: settings and options in, a summary out."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -10,10 +10,8 @@ from typing import Any
 import structlog
 
 from producers.clock import Clock, SystemClock
-from producers.control.app import controlled
 from producers.control.local import LocalControl
-from producers.control.shards import parse_shard
-from producers.mqtt.output import MqttOutput, mqtt_output
+from producers.control.shards import Shard, parse_shard
 from producers.options import SimulateOptions
 from producers.outputs.file import FileOutput
 from producers.outputs.kafka import KafkaOutput
@@ -34,7 +32,14 @@ from producers.simulation.choosing import Chosen, choose
 from producers.simulation.control import CommandQueue, SimulationStatus
 from producers.simulation.device_fleet import DeviceFleet
 from producers.simulation.schedule import time_bounds
-from producers.simulation.simulator import Chore, Output, SimulateProgress, SimulateSummary, Simulator
+from producers.simulation.simulator import (
+    Chore,
+    Output,
+    SimulateProgress,
+    SimulateSummary,
+    Simulator,
+    TendedOutput,
+)
 from producers.troubles import SendPublisher, Sends, Troubles, parse_troubles
 from schemas.codec import Codec
 from schemas.errors import ConfigError
@@ -95,7 +100,7 @@ def run_simulate(
     queue = CommandQueue()
 
     def status() -> SimulationStatus:
-        connected = output.connected if isinstance(output, MqttOutput) else None
+        connected = output.connected if isinstance(output, TendedOutput) else None
         return replace(board.status(), mqtt_connected=connected)
 
     control = LocalControl(queue, status)
@@ -110,7 +115,7 @@ def run_simulate(
             else chosen.legacy.reload_interval
         )
         chores: list[Chore] = [commanding(fleet, queue), board]
-        if isinstance(output, MqttOutput):
+        if isinstance(output, TendedOutput):
             chores.append(output.tend)
         if every > 0.0 and chosen.files:
             chores.append(reloading(fleet, chosen, options, every, clock))
@@ -118,9 +123,7 @@ def run_simulate(
             chores.append(saving)
         schedule = scheduling(fleet, chosen.options, bounds, chosen.timeline, start.saved)
         simulator = Simulator(fleet, output, schedule, clock, chores=chores, running=control.running)
-        stack.enter_context(
-            controlled(settings, control, lambda: chosen.catalogue.types, shard, on_listening)
-        )
+        stack.enter_context(_controlled(settings, control, chosen, shard, on_listening))
         clock.wait(chosen.legacy.start_delay, stop)
 
         def report(progress: SimulateProgress) -> None:
@@ -154,6 +157,22 @@ def _start(chosen: Chosen) -> _Start:
     return _Start(fleet, {**before, **saved}, arrays, path)
 
 
+def _controlled(
+    settings: Settings,
+    control: LocalControl,
+    chosen: Chosen,
+    shard: Shard,
+    on_listening: Callable[[int], None] | None,
+) -> AbstractContextManager[Any]:
+    """The control API and the exchange with other shards, where they are asked for."""
+    if shard.is_whole and not settings.control.enabled:
+        return nullcontext()
+    # FastAPI takes as long to import as all the rest.
+    from producers.control.app import controlled  # noqa: PLC0415
+
+    return controlled(settings, control, lambda: chosen.catalogue.types, shard, on_listening)
+
+
 def _saving(start: _Start, output: Output, clock: Clock) -> Saving | None:
     if start.path is None:
         return None
@@ -175,6 +194,8 @@ def _output(
     options, table = chosen.options, start.fleet.table
     if settings.mqtt.url is not None:
         _require_nothing_beside_mqtt(options)
+        from producers.mqtt.output import mqtt_output  # noqa: PLC0415 - brings the API's models with it
+
         with mqtt_output(settings.mqtt, start.fleet, queue, parse_shard(options.shard), clock) as mqtt:
             yield mqtt
         return

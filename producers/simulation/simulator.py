@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from producers.batches import ReadingBatch
 from producers.clock import Clock, Pace
@@ -41,6 +41,18 @@ class Output(Protocol):
 
     def flush(self) -> None:
         """Wait until everything is safe."""
+
+
+@runtime_checkable
+class TendedOutput(Output, Protocol):
+    """An output with a connection of its own to look after."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether its other end is there."""
+
+    def tend(self, time_us: int) -> None:
+        """A `Chore`."""
 
 
 Chore = Callable[[int], None]

@@ -1,7 +1,7 @@
 """The database's tables, built by numbered SQL files that are applied once each.
 
 `migrations/NNN_name.sql` suits every PostgreSQL; `NNN_name.apache.sql` needs TimescaleDB of at least the Apache-2
-edition, `NNN_name.community.sql` the community edition. A file that the server cannot do is recorded as
+edition, `NNN_name.community.sql` the community edition, from 2.18.1 on. A file that the server cannot do is recorded as
 skipped and applied as soon as the server can. Each file is one transaction; an advisory lock
 lets one process migrate at a time. The table `schema_migration` says what was done.
 """
@@ -26,6 +26,9 @@ from schemas.errors import DatabaseError
 _LOG = structlog.get_logger(__name__)
 
 _OLDEST_SERVER = 140_000  # PostgreSQL 14: the oldest that is still maintained
+# Of the community edition. Before it, INSERT ... ON CONFLICT DO NOTHING into the columnstore passes over the rows that come
+# after the first repeated one (timescaledb pull request 7673), so such a server gets no columnstore.
+_OLDEST_COLUMNSTORE = (2, 18, 1)
 _LOCK = int.from_bytes(hashlib.sha256(b"sigmawatch schema_migration").digest()[:8], "big", signed=True)
 _FILE_NAME = re.compile(r"(?P<version>\d{3})_(?P<name>\w+?)(\.(?P<strength>apache|community))?\.sql")
 
@@ -139,11 +142,23 @@ def inspect_server(connection: psycopg.Connection) -> Server:
                   current_setting('timescaledb.license', true)"""
     ).fetchone()
     extension, licence = found or (None, None)
+    return Server(version, extension, _strength(extension, licence))
+
+
+def _strength(extension: str | None, licence: str | None) -> Strength:
+    """What TimescaleDB of a version and licence can do; None where it is not there."""
     if extension is None:
-        strength = Strength.PLAIN
-    else:
-        strength = Strength.COMMUNITY if licence == "timescale" else Strength.APACHE
-    return Server(version, extension, strength)
+        return Strength.PLAIN
+    if licence != "timescale":
+        return Strength.APACHE
+    if tuple(map(int, re.findall(r"\d+", extension)[:3])) < _OLDEST_COLUMNSTORE:
+        _LOG.warning(
+            "TimescaleDB's community edition is used like the Apache-2 one: it is too old",
+            version=extension,
+            remedy="update it to 2.18.1 or newer (ALTER EXTENSION timescaledb UPDATE), then migrate again",
+        )
+        return Strength.APACHE
+    return Strength.COMMUNITY
 
 
 def migrate(connection: psycopg.Connection, migrations: Sequence[Migration] | None = None) -> list[Migration]:
@@ -269,9 +284,10 @@ def _apply(
         return False
     with connection.transaction():
         if able:
-            connection.execute(
-                migration.text.encode()
-            )  # several statements; bytes, as nothing is interpolated
+            # A big table takes its time to move into chunks; what bounds the sink's statements would stop it every time.
+            connection.execute("SET LOCAL statement_timeout = 0")
+            # Several statements; bytes, as nothing is interpolated.
+            connection.execute(migration.text.encode())
         connection.execute(
             """INSERT INTO schema_migration (version, name, checksum, skipped) VALUES (%s, %s, %s, %s)
                ON CONFLICT (version) DO UPDATE SET checksum = EXCLUDED.checksum, skipped = EXCLUDED.skipped,
@@ -329,6 +345,12 @@ def _explained() -> Iterator[None]:
         raise DatabaseError(
             f"the database user lacks a right: {str(error).splitlines()[0]}",
             "Grant it CREATE on the schema, or let its owner run `sigmawatch db migrate`.",
+        ) from error
+    except psycopg.errors.InvalidAuthorizationSpecification as error:
+        # To psycopg this is the same class as an outage.
+        raise DatabaseError(
+            f"the database refuses a policy: {str(error).splitlines()[0]}",
+            "TimescaleDB runs policies as the tables' owner: let that role log in (ALTER ROLE ... LOGIN).",
         ) from error
     except (psycopg.errors.ProgrammingError, psycopg.errors.NotSupportedError) as error:
         raise DatabaseError(

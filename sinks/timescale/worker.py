@@ -129,6 +129,7 @@ class Worker:
         self._committed_at = clock()
         self._outages_counted = 0
         self._running = False
+        self._preparing = False
         self._beat = clock()
         self._counts: dict[str, Counts] = {}
         self._transactions = 0
@@ -176,7 +177,8 @@ class Worker:
     def alive(self) -> bool:
         """Whether a restart would not help."""
         turning = self._clock() - self._beat < _STUCK_SECONDS
-        return self._running and (turning or self._writer.waiting)
+        # A database that is away at the start, or big tables that move into chunks, take as long as they take.
+        return self._running and (turning or self._preparing or self._writer.waiting)
 
     def stats(self) -> SinkStats:
         """What was done so far."""
@@ -197,7 +199,12 @@ class Worker:
                 else:
                     _LOG.info("database", is_=require_current(connection).text)
 
-        patiently(once, psycopg.OperationalError, self._stop, "the database", self._options.longest_wait)
+        self._preparing = True
+        try:
+            patiently(once, psycopg.OperationalError, self._stop, "the database", self._options.longest_wait)
+        finally:
+            self._preparing = False
+            self._beat = self._clock()
 
     def _turn(self, reader: Reader) -> None:
         """Read a little; write what is due."""

@@ -10,9 +10,7 @@ import pytest
 
 from tests.support.chaos import GROUP, Flow, Workers, calm, judge, make_topics, settle, until
 from tests.support.pipeline_chaos import SINK, Sinks, blows_fall, drain, judge_stored, progress
-from tests.support.sinks import new_database, timescaledb_server
-
-__all__ = ["timescaledb_server"]
+from tests.support.sinks import new_database
 
 pytestmark = pytest.mark.integration
 
@@ -74,8 +72,8 @@ BLOWS = [(KILL, FREEZE), (FREEZE, KILL), (STOP, STOP)]
 
 
 @pytest.mark.timeout(300)
-def test_everything_is_stored_once_whoever_dies(fresh_broker, timescaledb_server, tmp_path):
-    sent, kafka, stored = chaos(fresh_broker, timescaledb_server, tmp_path, blows=BLOWS)
+def test_everything_is_stored_once_whoever_dies(fresh_broker, real_database_server, tmp_path):
+    sent, kafka, stored = chaos(fresh_broker, real_database_server, tmp_path, blows=BLOWS)
     assert kafka.readings == sent > 20_000
     assert kafka.lost_or_doubled == 0, kafka
     assert stored.repeated > 100
@@ -98,10 +96,10 @@ def until_time_is_up(seed):
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1])
-def test_five_minutes_with_three_of_each(fresh_broker, timescaledb_server, tmp_path, seed):
+def test_five_minutes_with_three_of_each(fresh_broker, real_database_server, tmp_path, seed):
     sent, kafka, stored = chaos(
         fresh_broker,
-        timescaledb_server,
+        real_database_server,
         tmp_path,
         blows=until_time_is_up(seed),
         seed=seed,

@@ -22,12 +22,11 @@ from tests.support.sinks import (
     anomaly,
     database,
     readings_of,
-    timescaledb_server,
     topics,
     wait_until,
 )
 
-__all__ = ["database", "timescaledb_server", "topics"]
+__all__ = ["database", "topics"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.most_real]
 

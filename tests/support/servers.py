@@ -1,23 +1,36 @@
 """Which brokers and databases the integration tests run on, and how each is started.
 
 Always the embedded ones; beside them the most real ones that this machine has: a Kafka container where Docker has the
-image, else Apache Kafka on the machine's Java; a TimescaleDB container where Docker has the image. `--brokers` and
-`--databases` (or SIGMAWATCH_TEST_BROKERS, SIGMAWATCH_TEST_DATABASES) name others, separated by commas.
+image, else Apache Kafka on the machine's Java; your own database server where SIGMAWATCH_TEST_DATABASE_URL names one,
+else a TimescaleDB container where Docker has the image. `--brokers` and `--databases` (or SIGMAWATCH_TEST_BROKERS,
+SIGMAWATCH_TEST_DATABASES) name others, separated by commas; the last one counts as the most real.
+
+On a server of your own every test makes a database of its own and drops it. Where the user may not create databases
+(cloud services), it makes a schema instead; the extension must be in the database then.
 """
 
 import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+import psycopg
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from deploy.embedded import EmbeddedPostgres, KafkaBroker, TansuBroker, cache_folder, kafka_available
 
 KAFKA_IMAGES = ("apache/kafka:4.1.0", "apache/kafka:4.0.0", "apache/kafka:latest")
 DATABASE_IMAGES = ("timescale/timescaledb:2.19.3-pg17", "timescale/timescaledb:latest-pg17")
+OWN_DATABASE = "SIGMAWATCH_TEST_DATABASE_URL"
 
 FAST_GROUPS = {
     "group.min.session.timeout.ms": "1000",
@@ -61,11 +74,13 @@ def why_not(name: str) -> str | None:
             return images
         wanted = KAFKA_IMAGES if name == "kafka-container" else DATABASE_IMAGES
         return None if local_image(wanted) else f"Docker has none of {', '.join(wanted)}"
+    if name == "own":
+        return None if os.environ.get(OWN_DATABASE) else f"{OWN_DATABASE} is not set"
     return None
 
 
 BROKERS = ("tansu", "kafka", "kafka-container")
-DATABASES = ("embedded", "postgresql", "timescaledb-container")
+DATABASES = ("embedded", "postgresql", "timescaledb-container", "own")
 
 
 def chosen(option: str, variable: str, known: tuple[str, ...], automatic: list[str]) -> list[str]:
@@ -97,7 +112,8 @@ def automatic_brokers() -> list[str]:
 
 def automatic_databases() -> list[str]:
     """The embedded one and the most real one."""
-    return ["embedded", *(["timescaledb-container"] if why_not("timescaledb-container") is None else [])]
+    real = next((name for name in ("own", "timescaledb-container") if why_not(name) is None), None)
+    return ["embedded", *([real] if real else [])]
 
 
 @contextmanager
@@ -128,21 +144,52 @@ class ContainerBroker:
 
 @contextmanager
 def _kafka_container():
-    from testcontainers.community.kafka import KafkaContainer  # noqa: PLC0415
+    """Apache Kafka's own image, a broker that is its controller too; testcontainers' class knows Confluent's only."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415
 
     _without_ryuk()
-    container: Any = KafkaContainer(local_image(KAFKA_IMAGES)).with_kraft()
-    container.ports[9093] = _LOOPBACK
-    for key, value in FAST_GROUPS.items():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    properties = {
+        "node.id": "1",
+        "process.roles": "broker,controller",
+        "controller.quorum.voters": "1@localhost:9093",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:9093",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        **FAST_GROUPS,
+    }
+    container: Any = DockerContainer(local_image(KAFKA_IMAGES))
+    container.ports[9092] = ("127.0.0.1", port)
+    for key, value in properties.items():
         container.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
-    with container as running:
-        yield ContainerBroker(running.get_bootstrap_server())
+    with container:
+        address = f"127.0.0.1:{port}"
+        _until_it_answers(address)
+        yield ContainerBroker(address)
+
+
+def _until_it_answers(address: str) -> None:
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if admin.list_topics(timeout=2.0).brokers:
+                return
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
 
 
 @dataclass
-class ContainerDatabase:
-    url: str
-    name: str = "timescaledb-container"
+class RunningDatabase:
+    url: str = field(repr=False)  # has the password
+    name: str
 
 
 @contextmanager
@@ -153,6 +200,9 @@ def running_database(name: str, folder: Path):
     if name == "timescaledb-container":
         with _database_container() as database:
             yield database
+    elif name == "own":
+        with scratch_database(os.environ[OWN_DATABASE]) as url:
+            yield RunningDatabase(url, name)
     else:
         source = "auto" if name == "embedded" else "postgresql"
         with EmbeddedPostgres(folder, cache_folder(), source=source) as database:
@@ -168,7 +218,41 @@ def _database_container():
     container.ports[5432] = _LOOPBACK
     with container as running:
         at = f"127.0.0.1:{running.get_exposed_port(5432)}"
-        yield ContainerDatabase(f"postgresql://{running.username}:{running.password}@{at}/{running.dbname}")
+        url = f"postgresql://{running.username}:{running.password}@{at}/{running.dbname}"
+        yield RunningDatabase(url, "timescaledb-container")
+
+
+@contextmanager
+def scratch_database(server: str, options: str = "") -> Iterator[str]:
+    """URL of a new and empty place on a server, dropped afterwards: a database, or else a schema.
+
+    Args:
+        server: URL of a database of that server, to create the new one from.
+        options: of CREATE DATABASE.
+    """
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        try:
+            connection.execute(f"CREATE DATABASE {name} {options}".encode())
+            kind, url = "DATABASE", urlsplit(server)._replace(path=f"/{name}").geturl()
+        except psycopg.errors.InsufficientPrivilege as error:
+            if options:
+                pytest.skip(f"no database with {options} can be had: {error}")
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+            kind, url = "SCHEMA", _in_schema(server, name)
+    try:
+        yield url
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            how = "WITH (FORCE)" if kind == "DATABASE" else "CASCADE"
+            connection.execute(f"DROP {kind} {name} {how}".encode())
+
+
+def _in_schema(url: str, schema: str) -> str:
+    """The URL with a search path of its own; the extension's functions are found in `public`."""
+    parts = urlsplit(url)
+    path = "options=" + quote(f"-csearch_path={schema},public", safe="")
+    return parts._replace(query=f"{parts.query}&{path}" if parts.query else path).geturl()
 
 
 def _without_ryuk() -> None:

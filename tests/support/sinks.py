@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import psycopg
@@ -14,8 +14,6 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from pydantic import SecretStr
 
-from deploy.embedded import EmbeddedPostgres, cache_folder
-from deploy.embedded.errors import UnavailableError
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
 from schemas.kafka import Publisher
@@ -24,6 +22,7 @@ from sinks.dead_letters import dead_letter_office
 from sinks.kafka import consumer_defaults
 from sinks.timescale.connection import connector
 from sinks.timescale.worker import Worker, WorkerOptions
+from tests.support.servers import scratch_database
 
 CODEC = Codec(Catalogue())
 T0 = 1_790_000_000_000_000
@@ -37,22 +36,21 @@ class Broker(Protocol):
     bootstrap_servers: str
 
 
+class DatabaseServer(Protocol):
+    url: str
+
+
 @dataclass
 class Database:
     """A database of its own for one test."""
 
-    url: str
-    server: EmbeddedPostgres
-    name: str
+    url: str = field(repr=False)  # has the password
+    server: Any
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.server_url, autocommit=True) as connection:
+        with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
-
-    @property
-    def server_url(self) -> str:
-        return self.server.url.rpartition("/")[0] + "/" + self.name
 
     def totals(self) -> dict[str, tuple[int, ...]]:
         """Topic -> sums of (stored, updated, duplicates, dead_letters)."""
@@ -63,39 +61,40 @@ class Database:
         return {topic: tuple(map(int, counts)) for topic, *counts in rows}
 
 
-def _server(source: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    try:
-        server = EmbeddedPostgres(tmp_path_factory.mktemp(source), cache_folder(), source=source).start()
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def timescaledb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    yield from _server("timescaledb", tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    yield from _server("postgresql", tmp_path_factory)
+@contextmanager
+def new_database(server: DatabaseServer, options: str = "") -> Iterator[Database]:
+    with scratch_database(server.url, options) as url:
+        yield Database(url, server)
 
 
 @contextmanager
-def new_database(server: EmbeddedPostgres, options: str = "") -> Iterator[Database]:
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} {options}".encode())
-    url = server.url.rpartition("/")[0] + "/" + name
-    yield Database(url, server, name)
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+def new_role(database: Database, options: str = "") -> Iterator[str]:
+    """A role of the whole server; with it goes what it owns in this database."""
+    name = f"role_{uuid.uuid4().hex}"
+    database.query(f"CREATE ROLE {name} {options}")
+    try:
+        yield name
+    finally:
+        database.query(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 
 
 @pytest.fixture
-def database(timescaledb_server: EmbeddedPostgres) -> Iterator[Database]:
-    with new_database(timescaledb_server) as fresh:
+def database(real_database_server: DatabaseServer) -> Iterator[Database]:
+    with new_database(real_database_server) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def plain_database(running_databases: Callable[[str], DatabaseServer]) -> Iterator[Database]:
+    """Plain PostgreSQL, the quickest to make: for what every database does alike."""
+    with new_database(running_databases("postgresql")) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def embedded_database(running_databases: Callable[[str], DatabaseServer]) -> Iterator[Database]:
+    """On a server that can be stopped and started: `server`."""
+    with new_database(running_databases("embedded")) as fresh:
         yield fresh
 
 

@@ -10,9 +10,7 @@ import pytest
 from tests.support import servers
 from tests.support.chaos import until
 from tests.support.processing import Pipeline, fleet, processors, until_applied
-from tests.support.sinks import new_database, timescaledb_server
-
-__all__ = ["timescaledb_server"]
+from tests.support.sinks import new_database
 
 PARTITIONS = 3
 BAD = {b"broken": b"\0\0\0\0\1junk", b"text": b"22.5 degrees"}
@@ -50,12 +48,12 @@ def sink(settings, log):
 
 
 @pytest.fixture(scope="package")
-def finished(request, tmp_path_factory, timescaledb_server):
+def finished(request, tmp_path_factory, real_database_server):
     """The pipeline, at rest: everything sent is processed, stored and committed, and nobody is in the groups."""
     folder = tmp_path_factory.mktemp("console")
     with (
         servers.running_broker(request.param, folder / "broker") as broker,
-        new_database(timescaledb_server) as database,
+        new_database(real_database_server) as database,
     ):
         pipeline = DefaultNames(broker.bootstrap_servers, partitions=PARTITIONS).create_topics()
         pipeline.broker = broker

@@ -1,5 +1,5 @@
-"""Fixtures of the sinks' tests, beside the common `broker` and `database_server`."""
+"""Fixtures of the sinks' tests, beside the common brokers and database servers."""
 
-from tests.support.sinks import database, postgresql_server, timescaledb_server, topics
+from tests.support.sinks import database, embedded_database, plain_database, topics
 
-__all__ = ["database", "postgresql_server", "timescaledb_server", "topics"]
+__all__ = ["database", "embedded_database", "plain_database", "topics"]

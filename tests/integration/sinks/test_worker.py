@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 
+from schemas.health import HealthServer
 from schemas.readings import AnomalyState, Device, Reading
-from sinks.health import HealthServer
 from tests.support.sinks import (
     CODEC,
     Broker,
@@ -216,8 +216,8 @@ def test_two_sinks_share_the_partitions(database: Database, topics: Topics) -> N
     assert database.totals()[topics.readings] == (3000, 0, 0, 0)
 
 
-def test_the_database_restarts_in_between(database: Database, topics: Topics) -> None:
-    readings = readings_of(10, 300)
+def test_the_database_restarts_in_between(embedded_database: Database, topics: Topics) -> None:
+    database, readings = embedded_database, readings_of(10, 300)
     with running(make_worker(topics, database.url)) as worker:
         topics.send_readings(readings[:1000])
         wait_until(lambda: accounted(database, topics.readings) == 1000, "before")

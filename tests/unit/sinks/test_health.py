@@ -3,7 +3,7 @@ import urllib.request
 
 import pytest
 
-from sinks.health import HealthServer
+from schemas.health import HealthServer
 from sinks.logs import Counts
 from sinks.metrics import CATALOGUE, Kind, SinkMetrics
 

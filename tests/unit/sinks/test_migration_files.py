@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import DatabaseError
-from sinks.timescale.migrate import Strength, load_migrations, packaged_migrations
+from sinks.timescale.migrate import Strength, _strength, load_migrations, packaged_migrations
 
 
 def test_packaged_files_are_numbered_from_one_without_holes() -> None:
@@ -43,3 +43,22 @@ def test_line_ends_do_not_change_the_checksum(tmp_path: Path) -> None:
     (tmp_path / "001_a.sql").write_bytes(b"SELECT 1;\r\nSELECT 2;\r\n")
     (windows,) = load_migrations(tmp_path)
     assert unix.checksum == windows.checksum
+
+
+@pytest.mark.parametrize(
+    ("extension", "licence", "strength"),
+    [
+        (None, None, Strength.PLAIN),
+        ("2.28.3", "apache", Strength.APACHE),
+        ("2.28.3", "timescale", Strength.COMMUNITY),
+        ("2.18.1", "timescale", Strength.COMMUNITY),
+        ("3.0.0-dev", "timescale", Strength.COMMUNITY),
+        ("2.18.0", "timescale", Strength.APACHE),
+        ("2.9.3", "timescale", Strength.APACHE),
+    ],
+)
+def test_strength_of_a_version_and_licence(
+    extension: str | None, licence: str | None, strength: Strength
+) -> None:
+    """Before 2.18.1 the columnstore loses rows beside repeated ones."""
+    assert _strength(extension, licence) is strength

@@ -25,6 +25,7 @@ ERRORS = psycopg.errors
         (ERRORS.QueryCanceled, Verdict.TOO_MUCH),
         (ERRORS.LockNotAvailable, Verdict.OUTAGE),
         (ERRORS.OutOfMemory, Verdict.TOO_MUCH),
+        (ERRORS.ConfigurationLimitExceeded, Verdict.TOO_MUCH),
         (ERRORS.UndefinedTable, Verdict.FATAL),
         (ERRORS.InsufficientPrivilege, Verdict.FATAL),
         (psycopg.OperationalError, Verdict.OUTAGE),  # no SQLSTATE: the connection is gone

@@ -1,0 +1,1 @@
+"""What every HTTP part stands on: app, guard, strict JSON, errors."""

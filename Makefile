@@ -36,8 +36,9 @@ format: $(READY) ## let ruff put the code in order
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(READY) ## CPU seconds per million readings, beside plain Faust in the same run
+bench: $(READY) ## CPU seconds per million readings: the processor beside plain Faust, the producers beside bare confluent-kafka
 	$(BIN)/python -m tests.bench.processor
+	$(BIN)/python -m tests.bench.producing
 
 chaos: $(READY) ## the long kill-and-rebalance runs
 	$(BIN)/python -m pytest tests/faults -m chaos $(PYTEST_ARGS)

@@ -84,8 +84,8 @@ class ReadingEncoder:
             faults.extend([_avro_text(text) for text in table.faults[faults.count :]])
         ends = np.empty(len(batch), np.int64)
         sizes(
-            np.diff(names.start),
-            np.diff(faults.start),
+            names.size,
+            faults.size,
             len(self._header),
             batch.series,
             batch.time,
@@ -110,11 +110,12 @@ class ReadingEncoder:
 
 
 class _Texts:
-    """Byte strings one behind the other: text i is `data[start[i]:start[i + 1]]`."""
+    """Byte strings one behind the other: text i is `data[start[i]:start[i + 1]]`, of `size[i]` bytes."""
 
     def __init__(self) -> None:
         self.data: _Bytes = np.empty(0, np.uint8)
         self.start: _Ints = np.zeros(1, np.int64)
+        self.size: _Ints = np.empty(0, np.int64)
 
     @property
     def count(self) -> int:
@@ -124,6 +125,7 @@ class _Texts:
         lengths = np.fromiter((len(text) for text in texts), np.int64, len(texts))
         self.data = np.concatenate([self.data, np.frombuffer(b"".join(texts), np.uint8)])
         self.start = np.concatenate([self.start, self.start[-1] + np.cumsum(lengths)])
+        self.size = np.concatenate([self.size, lengths])
 
 
 def _avro_text(text: str) -> bytes:

@@ -20,9 +20,7 @@ def option_help(options: type) -> dict[str, str]:
 class SimulateOptions:
     """`simulate`: which fleet, how fast, how long."""
 
-    fleet: str = _option(
-        "mixed", "A shipped fleet, or a YAML file with one; `sigmawatch fleets` lists them."
-    )
+    fleet: str = _option("mixed", "A shipped fleet, or a YAML file with one; `sigmawatch fleets` lists them.")
     devices: int | None = _option(
         None, "Devices; the fleet's groups in proportion. Without it: as the fleet says."
     )

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from producers.batches import ReadingBatch, SeriesTable
 from producers.encode import ReadingCodec, ReadingEncoder
 
@@ -81,6 +83,7 @@ class ReadingPublisher:
         self._encoder = ReadingEncoder(table, codec)
         self._topic = topic
         self._table = table
+        self._keys = np.empty(0, object)
         self.delivery = Delivery(publisher, topic)
 
     def publish(self, batch: ReadingBatch, now_us: int) -> None:
@@ -89,10 +92,11 @@ class ReadingPublisher:
         Raises:
             PublishError: the broker refused a message for good.
         """
-        keys = self._table.keys
+        if len(self._keys) < len(self._table):
+            self._keys = np.array(self._table.keys, object)
         self._publisher.send_many(
             self._topic,
-            [keys[series] for series in batch.series.tolist()],
+            self._keys[batch.series].tolist(),
             self._encoder.encode(batch),
             timestamps_ms=[now_us // 1000] * len(batch),
         )

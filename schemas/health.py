@@ -1,4 +1,4 @@
-"""A sink's HTTP port for machines: /metrics (Prometheus), /livez, /readyz (200, or 503 with the reason)."""
+"""A part's HTTP port for machines: /metrics (Prometheus), /livez, /readyz (200, or 503 with the reason)."""
 
 import threading
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class HealthServer:
         port: 0 takes a free one.
         registry: what /metrics shows.
         alive: whether a restart would not help.
-        ready: whether the sink does its work.
+        ready: whether the part does its work.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ problems at once. Lengths of time are seconds inside, and may be written 500ms, 
 (`kafka.options`, `schema_registry.options`) of several places are put together, key by key.
 """
 
+import json
 import os
 import re
 import types
@@ -30,6 +31,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from schemas import failpoints
+from schemas.bridge_rules import DEFAULT_RULES, BridgeRule, require_separate
 from schemas.durations import format_duration, parse_duration
 from schemas.errors import ConfigError
 from schemas.settings_sources import (
@@ -102,6 +104,39 @@ def _database_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _mqtt_url(value: SecretStr) -> SecretStr:
+    if not re.match(r"(mqtt|mqtts|ws|wss)://[^\s/]", value.get_secret_value()):
+        raise ValueError("expected mqtt://USER:PASSWORD@HOST:PORT, or mqtts://, ws://, wss://")
+    return value
+
+
+def _token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]{16,}", value.get_secret_value()):
+        raise ValueError("expected at least 16 ASCII characters without spaces")
+    return value
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"https?://[^\s/*@]+", value):
+            raise ValueError(f"expected origins as https://panel.example, not {value!r}")
+    return values
+
+
+def _list(value: Any) -> Any:
+    """A list as such, as JSON text, or as texts with commas between."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("expected a list in JSON") from None
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+    return [part.strip() for part in value.split(",")]
+
+
 def _speed(value: Any) -> Any:
     if isinstance(value, str):
         return float("inf") if value.strip().lower() == "max" else value.strip().removesuffix("x")
@@ -120,6 +155,9 @@ Topic = Annotated[str, AfterValidator(_topic)]
 Hosts = Annotated[str, AfterValidator(_hosts)]
 Group = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
 Port = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=65_535)]
+Host = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_list)]
+Rules = Annotated[tuple[BridgeRule, ...], BeforeValidator(_list), AfterValidator(require_separate)]
 Options = Annotated[dict[str, str], BeforeValidator(parse_options), AfterValidator(ClientOptions)]
 
 
@@ -162,11 +200,15 @@ class TopicSettings(_Section):
     readings: Topic = Field(default="readings", description="Topic of the readings.")
     devices: Topic = Field(default="devices", description="Topic of the devices; compacted.")
     anomalies: Topic = Field(default="anomalies", description="Topic of the anomalies.")
+    commands: Topic = Field(
+        default="simulator.commands", description="Topic of commands to the workers of a simulated fleet."
+    )
+    replies: Topic = Field(default="simulator.replies", description="Topic of their replies.")
     partitions: Integer = Field(
         default=8,
         ge=1,
         le=10_000,
-        description="Partitions of each of the three; as many processors can share the work.",
+        description="Partitions of readings, devices and anomalies; as many processors can share the work.",
     )
     replication_factor: Integer = Field(
         default=1, ge=1, le=100, description="Copies of each partition in the cluster."
@@ -174,8 +216,8 @@ class TopicSettings(_Section):
 
     @model_validator(mode="after")
     def _different(self) -> Self:
-        if len({self.readings, self.devices, self.anomalies}) < 3:
-            raise ValueError("readings, devices and anomalies must be three different topics")
+        if len({self.readings, self.devices, self.anomalies, self.commands, self.replies}) < 5:
+            raise ValueError("readings, devices, anomalies, commands and replies must be different topics")
         return self
 
 
@@ -284,9 +326,18 @@ class DatabaseSettings(_Section):
 class SimulateSettings(_Section):
     """The simulated fleet."""
 
-    devices: Integer = Field(default=10, ge=1, description="Devices of the fleet; each has two metrics.")
-    interval: Duration = Field(
-        default=1.0, gt=0, description="Virtual time between two readings of one series."
+    fleet: Annotated[str, Field(min_length=1)] = Field(
+        default="mixed", description="A shipped fleet, or a YAML file with one."
+    )
+    devices: Integer | None = Field(
+        default=None,
+        ge=1,
+        description="Devices, the fleet's groups in proportion; as the fleet says if not set.",
+    )
+    interval: Duration | None = Field(
+        default=None,
+        gt=0,
+        description="Virtual time between two readings of a device; as the fleet says, or 1s, if not set.",
     )
     rate: Number | None = Field(
         default=None,
@@ -296,12 +347,182 @@ class SimulateSettings(_Section):
     duration: Duration | None = Field(
         default=None, description="Virtual time to simulate; without it, until stopped."
     )
-    seed: Integer = Field(default=1, ge=0, description="Same seed, same readings, to the bit.")
-    anomaly_probability: Number = Field(
-        default=0.001, ge=0, le=1, description="Chance that a reading is an outlier."
+    seed: Integer | None = Field(
+        default=None,
+        ge=0,
+        description="Same seed, same readings, to the bit; as the fleet says, or 1, if not set.",
+    )
+    anomaly_rate: Number | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Chance per reading of a healthy device that a fault begins; as the fleet says if not set.",
     )
     speed: Speed = Field(
         default=1.0, description="How much faster than real time virtual time runs: a number, or max."
+    )
+    shard: Annotated[str, Field(pattern=r"^[1-9]\d{0,3}/[1-9]\d{0,3}$")] = Field(
+        default="1/1", description="I/N: this worker has the I-th of N parts of the fleet."
+    )
+    reload: Duration = Field(
+        default=5.0, description="Time between two looks at the fleet's own files; 0 never looks again."
+    )
+
+
+class WebSettings(_Section):
+    """A port for HTTP; sections of parts that have one are built on this."""
+
+    host: Host = Field(
+        default="127.0.0.1", description="Address to listen on; one off loopback needs a token."
+    )
+    port: Port = Field(default=0, description="Port to listen on; 0 is any free one.")
+    token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        default=None, description="Bearer token that every request must carry: 16 ASCII characters at least."
+    )
+    cors_origins: Annotated[Texts, AfterValidator(_origins)] = Field(
+        default=(), description="Origins of web pages that may call it (https://panel.example), with commas."
+    )
+    max_body_bytes: Integer = Field(default=1_048_576, ge=1024, description="Largest body of a request.")
+    rate_limit: Annotated[str, Field(pattern=r"^([1-9]\d{0,8}/(second|minute|hour)|off)$")] = Field(
+        default="1000/second",
+        description="Requests of one client address, N/second, N/minute or N/hour; off for no limit.",
+    )
+
+
+class IngestSettings(WebSettings):
+    """Readings by HTTP."""
+
+    port: Port = Field(default=8001, description="Port to listen on; 0 is any free one.")
+    device_id: Annotated[str, Field(min_length=1)] = Field(
+        default="detect", description="Device of readings that name none."
+    )
+    metric: Annotated[str, Field(min_length=1)] = Field(
+        default="value", description="Metric of readings that name none."
+    )
+    wait: Duration = Field(
+        default=5.0, gt=0, description="Time to wait for Kafka's acknowledgement before answering 503."
+    )
+    max_pending: Integer = Field(
+        default=100_000, ge=1, description="Readings that may wait for Kafka; more are answered with 503."
+    )
+
+
+class ControlSettings(WebSettings):
+    """Control of a running simulation by HTTP."""
+
+    enabled: bool = Field(default=False, description="Serve it beside `sigmawatch simulate`.")
+    port: Port = Field(default=8090, description="Port to listen on; 0 is any free one.")
+    timeout: Duration = Field(
+        default=10.0,
+        gt=0,
+        le=600,
+        description="Time to wait for the simulation, or for other workers, before answering 504.",
+    )
+
+
+class MqttSettings(_Section):
+    """The simulated devices on an MQTT broker, in Kafka's place."""
+
+    url: Annotated[SecretStr, AfterValidator(_mqtt_url)] | None = Field(
+        default=None,
+        description="Publish to this MQTT broker instead of Kafka: mqtt://USER:PASSWORD@HOST:PORT; mqtts:// with TLS, "
+        "ws://, wss://. Devices obey commands that come by it. `sigmawatch bridge mqtt` brings their readings to Kafka.",
+    )
+    password: SecretStr | None = Field(
+        default=None, description="Password at the MQTT broker, where it is not in the URL."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of the authorities to believe; the system's if not set."
+    )
+    cert_file: Path | None = Field(default=None, description="PEM file of our own certificate, if asked for.")
+    key_file: Path | None = Field(default=None, description="PEM file of its key.")
+    protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(str)] = Field(
+        default="5", description="Version of MQTT."
+    )
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+        default="sigmawatch-simulator",
+        description="Names the simulator at the MQTT broker; each simulator needs one of its own. Of a shared fleet "
+        "the shard is put behind it.",
+    )
+    prefix: Annotated[str, Field(max_length=200, pattern=r"^[^+#/$\x00-\x20]([^+#\x00]*[^+#/\x00])?$")] = (
+        Field(
+            default="energy",
+            description="What topics begin with: PREFIX/devices/DEVICE/data, /status, /commands.",
+        )
+    )
+    keepalive: Duration = Field(
+        default=30.0,
+        ge=1,
+        le=65_535,
+        description="Silence after which the MQTT broker is asked whether it is there; half as much again, and it "
+        "publishes that the simulator is gone.",
+    )
+    max_in_flight: Integer = Field(
+        default=500, ge=1, le=65_535, description="Messages that are sent and not acknowledged, at most."
+    )
+    max_queued: Integer = Field(
+        default=10_000,
+        ge=1,
+        description="Messages that wait for the MQTT broker, at most; then the simulation waits.",
+    )
+
+
+class BridgeSettings(_Section):
+    """MQTT messages to readings."""
+
+    mqtt: Annotated[SecretStr, AfterValidator(_mqtt_url)] | None = Field(
+        default=None,
+        description="mqtt://USER:PASSWORD@HOST:PORT of the MQTT broker; mqtts:// with TLS, ws://, wss://.",
+    )
+    password: SecretStr | None = Field(
+        default=None, description="Password at the MQTT broker, where it is not in the URL."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of the authorities to believe; the system's if not set."
+    )
+    cert_file: Path | None = Field(default=None, description="PEM file of our own certificate, if asked for.")
+    key_file: Path | None = Field(default=None, description="PEM file of its key.")
+    protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(str)] = Field(
+        default="5", description="Version of MQTT."
+    )
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+        default="sigmawatch-bridge",
+        description="Names the session at the MQTT broker; a bridge of its own needs one of its own.",
+    )
+    session_expiry: Duration = Field(
+        default=604_800.0,
+        ge=1,
+        description="How long the MQTT broker keeps messages for a bridge that is away (MQTT 5).",
+    )
+    keepalive: Duration = Field(
+        default=30.0,
+        ge=1,
+        le=65_535,
+        description="Silence after which the MQTT broker is asked whether it is there.",
+    )
+    max_in_flight: Integer = Field(
+        default=1000, ge=1, le=65_535, description="Messages that are received and not acknowledged, at most."
+    )
+    max_payload_bytes: Integer = Field(
+        default=262_144, ge=64, le=1_048_576, description="Largest message; larger ones are dead letters."
+    )
+    retained: Literal["ignore", "accept"] = Field(
+        default="ignore",
+        description="What to do with retained messages, the old values a broker repeats at each subscription.",
+    )
+    journal: Path | None = Field(
+        default=None,
+        description="File that remembers times of arrival until they are acknowledged; in the state folder if not set.",
+    )
+    drain: Duration = Field(
+        default=10.0, gt=0, description="How long a stop waits for what was received to reach Kafka."
+    )
+    metrics_host: Host = Field(
+        default="127.0.0.1", description="Address that /metrics, /livez and /readyz listen on."
+    )
+    metrics_port: Port = Field(default=6068, description="Port of them; 0 is any free one.")
+    rules: Rules = Field(
+        default=DEFAULT_RULES, description="Which topics are read, and how; the first rule that fits counts."
     )
 
 
@@ -327,6 +548,10 @@ class Settings(_Section):
     log_sink: LogSinkSettings = LogSinkSettings()
     database: DatabaseSettings = DatabaseSettings()
     simulate: SimulateSettings = SimulateSettings()
+    control: ControlSettings = ControlSettings()
+    mqtt: MqttSettings = MqttSettings()
+    bridge: BridgeSettings = BridgeSettings()
+    ingest: IngestSettings = IngestSettings()
     log: LogSettings = LogSettings()
     cache_dir: Path | None = Field(
         default=None, description="Folder of what can be fetched again; the user's cache folder."
@@ -402,9 +627,10 @@ def _problems(error: ValidationError, places: Mapping[KeyPath, str]) -> list[str
         path = tuple(str(part) for part in one["loc"])
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in places), None)
         where = places[known] if known else ".".join(path)
+        where += "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path[len(known or path) :])
         dotted = ".".join(known or path)
         shown = "" if known is None or _is_secret(dotted) else f" {_USER.sub('://', repr(one['input']))}"
-        what = one["msg"].removeprefix("Value error, ")
+        what = "no such key" if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, ")
         what = re.sub(r"^(Input|String) should", "should", what).removesuffix(" for <class 'pathlib.Path'>")
         named = f": {dotted}" if known and dotted not in where else ""
         problems.append(f"{where}{named}{' is' if shown else ''}{shown}: {what}")
@@ -412,7 +638,7 @@ def _problems(error: ValidationError, places: Mapping[KeyPath, str]) -> list[str
 
 
 def _is_secret(dotted: str) -> bool:
-    return dotted == "database.url" or dotted.endswith(".options")
+    return dotted in _SECRETS or dotted.endswith(".options")
 
 
 class SettingDescription(NamedTuple):
@@ -437,6 +663,13 @@ def describe_settings() -> list[SettingDescription]:
     ]
 
 
+def plain_list(values: tuple[Any, ...]) -> list[Any]:
+    """A setting that is a list, as JSON or YAML have it; what is as by default is left out of its parts."""
+    return [
+        each.model_dump(exclude_defaults=True) if isinstance(each, BaseModel) else each for each in values
+    ]
+
+
 def _fields(model: type[BaseModel], above: KeyPath = ()) -> list[tuple[KeyPath, FieldInfo]]:
     found = []
     for name, info in model.model_fields.items():
@@ -446,6 +679,10 @@ def _fields(model: type[BaseModel], above: KeyPath = ()) -> list[tuple[KeyPath, 
         else:
             found.append(((*above, name), info))
     return found
+
+
+def _secrets() -> frozenset[str]:
+    return frozenset(".".join(path) for path, info in _fields(Settings) if _type_text(info) == "secret")
 
 
 def _is_duration(info: FieldInfo) -> bool:
@@ -460,6 +697,8 @@ def _type_text(info: FieldInfo) -> str:
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
     if typing.get_origin(kind) is Annotated:
         kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is tuple:
+        return "list"
     if typing.get_origin(kind) is Literal:
         return " | ".join(typing.get_args(kind))
     names = {
@@ -475,8 +714,10 @@ def _type_text(info: FieldInfo) -> str:
 
 def _default_text(info: FieldInfo) -> str:
     default = info.default
-    if default is None or default == {}:
+    if default is None or default in ({}, ()):
         return ""
+    if isinstance(default, tuple):
+        return json.dumps(plain_list(default))
     if _is_duration(info):
         return format_duration(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
@@ -493,3 +734,4 @@ def _tree(model: type[BaseModel]) -> KeyTree:
 
 
 _KEYS = _tree(Settings)
+_SECRETS = _secrets()

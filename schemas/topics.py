@@ -28,6 +28,8 @@ _DAY_MS = 86_400_000
 _WEEK = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)}
 _MONTH = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}
 _COMPACT = {"cleanup.policy": "compact"}
+# Read as it comes, and never again; an hour is for people who look.
+_HOUR = {"cleanup.policy": "delete", "retention.ms": str(_DAY_MS // 24)}
 # A dead letter is its original and some headers: whatever the readings' topic took must fit.
 _DEAD_LETTERS = {**_MONTH, "max.message.bytes": str(2 * 1024 * 1024)}
 
@@ -66,6 +68,9 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             _COMPACT,
             "the processor's state, by its checkpoints",
         ),
+        # One partition: the workers carry out commands in one order.
+        (topics.commands, 1, _HOUR, "commands to the workers of a simulated fleet"),
+        (topics.replies, 1, _HOUR, "what the workers answer"),
         *(
             (dlq_topic(name), 1, _DEAD_LETTERS, f"what of {name} could not be processed")
             for name in (topics.readings, topics.devices, topics.anomalies)

@@ -253,6 +253,8 @@ def list_settings(given: Given, as_json: JsonOption = False) -> None:
 
 def _value(settings: "Settings", dotted: str) -> tuple[Any, bool]:
     """(value as JSON or YAML can have it, whether it was set); a secret is `MASKED`."""
+    from schemas.settings import plain_list  # noqa: PLC0415
+
     value: Any = settings
     is_set = False
     for key in dotted.split("."):
@@ -260,6 +262,8 @@ def _value(settings: "Settings", dotted: str) -> tuple[Any, bool]:
         value = getattr(value, key)
     if value is None or isinstance(value, bool | int | float):
         return value, is_set
+    if isinstance(value, tuple):
+        return plain_list(value), is_set
     shown = str(value)  # what is secret masks itself
     if MASKED in shown:
         return MASKED, is_set

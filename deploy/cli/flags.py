@@ -34,6 +34,7 @@ class Flag:
     name: str
     key: str
     metavar: str = "TEXT"
+    panel: str = SETTINGS_PANEL
 
     @property
     def parameter_name(self) -> str:
@@ -42,7 +43,7 @@ class Flag:
 
     def parameter(self) -> inspect.Parameter:
         """As a parameter of a Typer command; its help is filled in by `SettingsCommand`."""
-        option = typer.Option(self.name, metavar=self.metavar, rich_help_panel=SETTINGS_PANEL)
+        option = typer.Option(self.name, metavar=self.metavar, rich_help_panel=self.panel)
         return _parameter(self.parameter_name, str | None, option, None)
 
 

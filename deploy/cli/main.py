@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import administering, consuming, producing, stacking, tailing
+from deploy.cli import (
+    administering,
+    bridging,
+    consuming,
+    controlling,
+    ingesting,
+    producing,
+    simulating,
+    stacking,
+    tailing,
+)
 from deploy.cli.exits import guarded, leave
 from deploy.cli.flags import ConfigOption, LogFormatOption, LogLevelOption, SetOption, given_common, reflow
 
@@ -73,7 +83,11 @@ def _common(
 
 
 stacking.add_commands(app)
+simulating.add_commands(app)
+controlling.add_commands(app)
 producing.add_commands(app)
+bridging.add_commands(app)
+ingesting.add_commands(app)
 consuming.add_commands(app)
 tailing.add_commands(app)
 administering.add_commands(app)

@@ -1,11 +1,11 @@
-"""`simulate`, `replay` and `record`: readings onto Kafka, and topics into files."""
+"""`replay` and `record`: files onto Kafka, and topics into files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli.flags import BROKER, REGISTRY, Flag, Given, SettingsCommand, option_parameter, with_settings
+from deploy.cli.flags import BROKER, REGISTRY, Given, SettingsCommand, option_parameter, with_settings
 from deploy.cli.terminal import messages, print_json, say, stop_event
 from schemas.errors import ConfigError
 
@@ -13,16 +13,6 @@ if TYPE_CHECKING:
     from producers.options import ReplayOptions
     from schemas.kafka import Publisher
     from schemas.settings import Settings
-
-SIMULATE_FLAGS = (
-    Flag("--devices", "simulate.devices", "N"),
-    Flag("--interval", "simulate.interval", "DURATION"),
-    Flag("--rate", "simulate.rate", "N"),
-    Flag("--seed", "simulate.seed", "N"),
-    Flag("--anomaly-probability", "simulate.anomaly_probability", "SHARE"),
-)
-SPEED_FLAG = Flag("--speed", "simulate.speed", "SPEED")
-DURATION_FLAG = Flag("--duration", "simulate.duration", "DURATION")
 
 _FILE_PANEL = "The file"
 _PACE_PANEL = "Times and pace"
@@ -78,75 +68,9 @@ def replay_options(given: dict[str, Any]) -> "ReplayOptions":
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Put the three commands into the command line."""
-    app.command("simulate", cls=SettingsCommand, rich_help_panel="Producers")(simulate)
+    """Put the two commands into the command line."""
     app.command("replay", cls=SettingsCommand, rich_help_panel="Producers")(replay)
     app.command("record", cls=SettingsCommand, rich_help_panel="Producers")(record)
-
-
-@with_settings(
-    *SIMULATE_FLAGS,
-    SPEED_FLAG,
-    DURATION_FLAG,
-    BROKER,
-    REGISTRY,
-    options=[
-        option_parameter("start", str | None, "--start", metavar="TIME"),
-        option_parameter("normal_range", tuple[float, float] | None, "--normal-range", metavar="LOW HIGH"),
-    ],
-)
-def simulate(given: Given, as_json: JsonOption = False, report: ReportOption = None) -> None:
-    """Publish the readings of a simulated fleet: waves and trends with noise and, now and then, an outlier.
-
-    Every reading is acknowledged by the broker before the command ends. The same seed gives the same readings, and
-    each injected outlier says so in its reading's field fault: the ground truth for what the processor finds.
-
-    For example:
-
-      sigmawatch simulate --devices 100 --rate 1000
-
-      sigmawatch simulate --duration 1d --speed max     a day of history that ends now
-    """
-    from dataclasses import replace  # noqa: PLC0415
-
-    from producers.simulate import SimulateProgress, Simulator, options_of  # noqa: PLC0415
-    from producers.times import TimeParser  # noqa: PLC0415
-
-    settings = _begin(given)
-    options = options_of(settings)
-    if start := given.options.get("start"):
-        try:
-            options = replace(options, start=TimeParser().parse(start))
-        except ValueError as error:
-            raise ConfigError(f"--start: {error}", "Give a time in ISO-8601.") from error
-    if normal_range := given.options.get("normal_range"):
-        options = replace(options, normal_range=normal_range)
-    console = messages()
-    with _publisher(settings) as publisher, _reporting(report, publisher), stop_event() as stop:
-        simulator = Simulator(settings, publisher, _codec(settings), options=options)
-        status = console.status("starting") if console.is_terminal else None
-
-        def show(progress: SimulateProgress) -> None:
-            if status is not None:
-                behind = f", {progress.behind_s:.0f} s behind" if progress.behind_s > 1 else ""
-                status.update(
-                    f"{progress.acknowledged:,} readings acknowledged, {progress.faults:,} outliers{behind}"
-                )
-
-        if status is not None:
-            status.start()
-        try:
-            summary = simulator.run(stop, show)
-        finally:
-            if status is not None:
-                status.stop()
-    if as_json:
-        print_json(_plain(summary))
-    else:
-        say(
-            f"{summary.produced:,} readings of {summary.devices} devices acknowledged in {summary.seconds:.1f} s, "
-            f"{summary.faults:,} of them outliers"
-        )
 
 
 @with_settings(BROKER, REGISTRY, options=[*FILE_OPTIONS, REPLAY_SPEED, TOPIC_OPTION])
@@ -174,7 +98,7 @@ def replay(
     from producers.clock import SystemClock  # noqa: PLC0415
     from producers.replay.readings import replay_readings  # noqa: PLC0415
     from producers.replay.recorded import is_recorded_topic, replay_recording  # noqa: PLC0415
-    from producers.simulate import time_bounds  # noqa: PLC0415
+    from producers.simulation.schedule import time_bounds  # noqa: PLC0415
 
     options = replay_options(dict(given.options))
     settings = _begin(given)

@@ -7,7 +7,8 @@ import typer
 
 from deploy.cli.exits import Finished
 from deploy.cli.flags import BROKER, DATABASE, REGISTRY, Flag, Given, SettingsCommand, with_settings
-from deploy.cli.producing import FILE_OPTIONS, SIMULATE_FLAGS
+from deploy.cli.producing import FILE_OPTIONS
+from deploy.cli.simulating import SIMULATE_FLAGS
 
 _PANEL = "Everything on one machine"
 _STATE = Flag("--state-dir", "state_dir", "FOLDER")

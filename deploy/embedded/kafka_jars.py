@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,13 @@ _MIN_JAVA = 17
 _MIN_KAFKA = 4
 _FETCH_SECONDS = 300.0
 
-# Kafka's scripts and the classes they run.
+_SIMPLE_LOGGER = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+)
+
+# Kafka's scripts and the classes they run, in the version that is fetched.
 TOOLS: Mapping[str, str] = {
     "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
     "kafka-configs": "kafka.admin.ConfigCommand",
@@ -46,11 +52,21 @@ TOOLS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Kafka:
-    """Apache Kafka's jars and the Java that runs them."""
+    """Apache Kafka's jars, and how to run them.
+
+    Attributes:
+        java: the program.
+        jars: Kafka's, all of them.
+        version: Kafka's, "4.3.1".
+        log_options: make its logger say warnings and errors, on standard error.
+        tools: names of scripts, and the classes they run.
+    """
 
     java: str
     jars: tuple[Path, ...]
     version: str
+    log_options: tuple[str, ...] = _SIMPLE_LOGGER
+    tools: Mapping[str, str] = field(default_factory=lambda: TOOLS)
 
     def command(self, main_class: str, *args: str, java_options: tuple[str, ...] = ()) -> list[str]:
         """Give the argv that runs a class of the jars; logs at the level of warnings, to standard error."""
@@ -59,9 +75,7 @@ class Kafka:
             "-XX:+UseSerialGC",  # starts fastest, and takes least of a small machine
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+            *self.log_options,
             *java_options,
             "-cp",
             os.pathsep.join(map(str, self.jars)),
@@ -75,9 +89,9 @@ class Kafka:
         Raises:
             UnavailableError: There is no such tool.
         """
-        main_class = TOOLS.get(name)
+        main_class = self.tools.get(name)
         if main_class is None:
-            raise UnavailableError(f"no Kafka tool is called {name}", f"Known are: {', '.join(TOOLS)}.")
+            raise UnavailableError(f"no Kafka tool is called {name}", f"Known are: {', '.join(self.tools)}.")
         return self.command(main_class, *args, java_options=("-Xmx256m", "-XX:TieredStopAtLevel=1"))
 
 
@@ -100,28 +114,53 @@ def find_kafka(cache: Path, progress: Callable[[str], None]) -> Kafka:
         UnavailableError: With the reason: no Java 17, neither KAFKA_HOME nor Maven, no answer of the repository.
     """
     java = _find_java()
-    home = os.environ.get("KAFKA_HOME")
-    if home:
-        jars = tuple(sorted((Path(home) / "libs").glob("*.jar")))
-        if not jars:
-            raise UnavailableError(f"KAFKA_HOME is {home}, which has no jars in libs/")
-    else:
-        folder = cache / f"kafka-{KAFKA_VERSION}"
-        build_once(folder, lambda fresh: _fetch(fresh, progress))
-        jars = tuple(sorted(folder.glob("*.jar")))
+    if home := os.environ.get("KAFKA_HOME"):
+        return _installed(java, Path(home).expanduser().absolute())
+    folder = cache / f"kafka-{KAFKA_VERSION}"
+    build_once(folder, lambda fresh: _fetch(fresh, progress))
+    return Kafka(java=java, jars=_jars_in(folder), version=KAFKA_VERSION)
+
+
+def _installed(java: str, home: Path) -> Kafka:
+    """A distribution of Kafka as it is unpacked: libs/*.jar, bin/*.sh, and config/ for its logger, which is Log4j."""
+    remedy = f"Set KAFKA_HOME to an unpacked Apache Kafka {_MIN_KAFKA}, or unset it to have one fetched."
+    jars = _jars_in(home / "libs")
+    if not jars:
+        raise UnavailableError(f"KAFKA_HOME is {home}, which has no jars in libs/", remedy)
     version = _kafka_version(jars)
+    if version is None:
+        raise UnavailableError(f"KAFKA_HOME is {home}, which has no Kafka server in libs/", remedy)
     if int(version.partition(".")[0]) < _MIN_KAFKA:
-        raise UnavailableError(f"KAFKA_HOME is Kafka {version}; version {_MIN_KAFKA} or newer is needed")
-    return Kafka(java=java, jars=jars, version=version)
+        raise UnavailableError(
+            f"KAFKA_HOME is Kafka {version}; version {_MIN_KAFKA} or newer is needed", remedy
+        )
+    return Kafka(java, jars, version, (*_SIMPLE_LOGGER, *_log4j_options(home)), {**TOOLS, **_scripts(home)})
 
 
-def _kafka_version(jars: tuple[Path, ...]) -> str:
-    for jar in jars:
-        if match := re.fullmatch(r"kafka_[\d.]+-(\d+(\.\d+)*)[^/]*\.jar", jar.name):
-            return match[1]
-    raise UnavailableError(
-        f"there is no Kafka server among the jars in {jars[0].parent if jars else 'the cache'}"
-    )
+def _jars_in(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob("*.jar")))
+
+
+def _log4j_options(home: Path) -> tuple[str, ...]:
+    """Without a configuration Log4j says errors only, and those on standard output, among what a tool prints."""
+    configuration = home / "config" / "tools-log4j2.yaml"
+    if not configuration.is_file():
+        return ("-Dlog4j2.level=WARN",)
+    return (f"-Dlog4j2.configurationFile={configuration.as_uri()}",)
+
+
+def _scripts(home: Path) -> dict[str, str]:
+    """Which classes its scripts run: some have moved from version to version."""
+    texts = {
+        script.stem: script.read_text("utf-8", "replace") for script in (home / "bin").glob("kafka-*.sh")
+    }
+    runs = {name: re.search(r'kafka-run-class\.sh ([\w.]+) "\$@"', text) for name, text in texts.items()}
+    return {name: match[1] for name, match in sorted(runs.items()) if match}
+
+
+def _kafka_version(jars: tuple[Path, ...]) -> str | None:
+    matches = (re.fullmatch(r"kafka_[\d.]+-(\d+(\.\d+)*)[^/]*\.jar", jar.name) for jar in jars)
+    return next((match[1] for match in matches if match), None)
 
 
 def _find_java() -> str:

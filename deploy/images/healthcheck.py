@@ -38,10 +38,13 @@ def alive(port: int) -> bool:
 
 def main() -> int:
     """0 where the container's part is alive."""
+    command = Path("/proc/1/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    if port_of(command, 0, 0) is None:
+        return 0
+    # Only here: the settings take longer to load than all the rest, and this runs every few seconds.
     from schemas.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    command = Path("/proc/1/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     port = port_of(command, settings.processor.web_port, settings.sink.metrics_port)
     return 0 if port is None or alive(port) else 1
 

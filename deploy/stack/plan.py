@@ -11,13 +11,13 @@ from typing import Any
 from schemas import failpoints
 from schemas.durations import format_duration
 from schemas.readings import Reading
-from schemas.settings import Settings, describe_settings
+from schemas.settings import Settings, describe_settings, plain_list
 
 DEMO_FLEET: Mapping[str, str] = {
-    # Ten readings a second of each series: a few seconds fill what the detector needs to judge.
-    "simulate.interval": "100ms",
-    # An outlier or so a second over the fleet's twenty series: there is something to see at once.
-    "simulate.anomaly_probability": "0.004",
+    # Four readings a second of each series: a few seconds fill what the detector needs to judge.
+    "simulate.interval": "250ms",
+    # A fault every few seconds over the fleet: there is something to see at once.
+    "simulate.anomaly_rate": "0.001",
 }
 DEMO_WINDOW: Mapping[str, str] = {
     "processor.window": "60s",
@@ -37,8 +37,8 @@ def demo_overrides(settings: Settings) -> dict[str, str]:
     simulate = settings.simulate.model_fields_set
     if not simulate & {"interval", "rate"}:
         chosen["simulate.interval"] = DEMO_FLEET["simulate.interval"]
-    if "anomaly_probability" not in simulate:
-        chosen["simulate.anomaly_probability"] = DEMO_FLEET["simulate.anomaly_probability"]
+    if not simulate & {"anomaly_rate", "fleet"}:
+        chosen["simulate.anomaly_rate"] = DEMO_FLEET["simulate.anomaly_rate"]
     if not window_is_set(settings):
         chosen |= DEMO_WINDOW
         # A slower fleet needs a longer window, or it never warms up.
@@ -51,12 +51,16 @@ def demo_overrides(settings: Settings) -> dict[str, str]:
 
 
 def fleet_interval(settings: Settings, overrides: Mapping[str, str]) -> float | None:
-    """Seconds between two readings of one series; None where the settings do not say."""
+    """Seconds between two readings of one series; None where the overrides set it.
+
+    Raises:
+        ConfigError: there is no such fleet.
+    """
     if "simulate.interval" in overrides:
         return None
-    if settings.simulate.rate is not None:
-        return settings.simulate.devices * 2 / settings.simulate.rate
-    return settings.simulate.interval
+    from producers.simulation.choosing import choose, options_of  # noqa: PLC0415
+
+    return choose(options_of(settings)).options.interval
 
 
 def window_is_set(settings: Settings) -> bool:
@@ -110,9 +114,10 @@ def environment(settings: Settings, mine: Iterable[str]) -> dict[str, str | None
 def _as_text(value: Any) -> str | None:
     if value is None or value == "":
         return None
-    if isinstance(value, dict):
+    if isinstance(value, dict | tuple):
         # dict(): its own repr masks, its items do not
-        return json.dumps(dict(value)) if value else None
+        plain = dict(value) if isinstance(value, dict) else plain_list(value)
+        return json.dumps(plain) if value else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

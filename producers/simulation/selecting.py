@@ -16,7 +16,9 @@ def matcher(select: Selector) -> Callable[[DeviceSpec, str], bool]:
     def fits(spec: DeviceSpec, kind: str) -> bool:
         if select.device_id is None or spec.device_id == select.device_id:
             return others(spec, kind)
-        return _is_pattern(select.device_id) and _like(spec.device_id, select.device_id) and others(spec, kind)
+        return (
+            _is_pattern(select.device_id) and _like(spec.device_id, select.device_id) and others(spec, kind)
+        )
 
     def others(spec: DeviceSpec, kind: str) -> bool:
         where = spec.location.name if spec.location else ""

@@ -3,12 +3,14 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from deploy.embedded import FolderInUseError, KafkaBroker, kafka_available
+from deploy.embedded import FolderInUseError, KafkaBroker, cache_folder, kafka_available
+from deploy.embedded.kafka_jars import find_kafka
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +26,26 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
 
 
 @pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Kafka as a distribution has it, made of links to the jars that are here; KAFKA_HOME names it."""
+    reason = kafka_available()
+    if reason is not None:
+        pytest.skip(f"Apache Kafka cannot be had: {reason}")
+    home = tmp_path / "Apache Kafka"
+    (home / "libs").mkdir(parents=True)
+    for jar in find_kafka(cache_folder(), lambda _: None).jars:
+        (home / "libs" / jar.name).symlink_to(jar)
+    monkeypatch.setenv("KAFKA_HOME", str(home))
+    return home
+
+
+@pytest.fixture
 def topic(kafka: KafkaBroker) -> str:
+    return filled_topic(kafka)
+
+
+def filled_topic(kafka: KafkaBroker) -> str:
+    """A new topic of two partitions with the numbers 0 to 99."""
     name = f"readings-{os.urandom(3).hex()}"
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     admin.create_topics([NewTopic(name, 2, 1)])[name].result(20)
@@ -65,7 +86,9 @@ def tool(kafka: KafkaBroker, name: str, *args: str) -> str:
 
 def test_kafkas_own_tools_see_keys_headers_and_groups(kafka: KafkaBroker, topic: str) -> None:
     assert "PartitionCount: 2" in tool(kafka, "kafka-topics", "--describe", "--topic", topic)
-    show = ("--formatter-property", "print.key=true", "--formatter-property", "print.headers=true")
+    renamed = tuple(map(int, kafka.version.split(".")[:2])) >= (4, 2)
+    option = "--formatter-property" if renamed else "--property"
+    show = (option, "print.key=true", option, "print.headers=true")
     options = ("--topic", topic, "--from-beginning", "--max-messages", "100", "--group", "tool")
     lines = tool(kafka, "kafka-console-consumer", *options, *show).splitlines()
     assert len(lines) == 100
@@ -114,3 +137,15 @@ def test_a_paused_broker_goes_on(kafka: KafkaBroker, topic: str) -> None:
 def test_a_second_on_the_same_folder_is_refused(kafka: KafkaBroker) -> None:
     with pytest.raises(FolderInUseError, match=f"in use by process {os.getpid()}"):
         KafkaBroker(kafka.data.parent.parent).start()
+
+
+def test_an_installed_kafka_is_used_and_none_fetched(installed: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with KafkaBroker(tmp_path / "state", cache) as kafka:
+        assert str(installed / "libs") in " ".join(kafka.console_tool("kafka-topics"))
+        topic = filled_topic(kafka)
+        assert stored(kafka, topic) == set(range(100))
+        assert topic in tool(kafka, "kafka-topics", "--list").splitlines()
+        kafka.restart()
+        assert stored(kafka, topic) == set(range(100))
+    assert not cache.exists()

@@ -68,10 +68,50 @@ def test_old_java_no_maven_and_a_wrong_kafka_home(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("KAFKA_HOME", str(tmp_path))
     assert "has no jars" in (kafka_available(tmp_path / "cache") or "")
     (tmp_path / "libs").mkdir()
+    (tmp_path / "libs" / "kafka-clients-4.1.0.jar").touch()
+    assert "has no Kafka server" in (kafka_available(tmp_path / "cache") or "")
     (tmp_path / "libs" / "kafka_2.13-3.9.0.jar").touch()
     assert "3.9.0" in (kafka_available(tmp_path / "cache") or "")
     (tmp_path / "libs" / "kafka_2.13-3.9.0.jar").rename(tmp_path / "libs" / "kafka_2.13-4.0.0.jar")
     assert kafka_available(tmp_path / "cache") is None
+
+
+def test_an_installed_kafkas_logger_says_warnings_to_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "Apache Kafka"
+    (home / "libs").mkdir(parents=True)
+    (home / "libs" / "kafka_2.13-4.1.0.jar").touch()
+    _java(tmp_path, "17.0.1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("KAFKA_HOME", str(home))
+    bare = kafka_jars.find_kafka(tmp_path, lambda _: None)
+    assert bare.version == "4.1.0"
+    assert "-Dlog4j2.level=WARN" in bare.command("kafka.Kafka")
+    configuration = home / "config" / "tools-log4j2.yaml"
+    configuration.parent.mkdir()
+    configuration.touch()
+    configured = kafka_jars.find_kafka(tmp_path, lambda _: None)
+    assert f"-Dlog4j2.configurationFile={configuration.as_uri()}" in configured.console_tool("kafka-topics")
+
+
+def test_an_installed_kafkas_scripts_say_which_classes_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("libs", "bin"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "libs" / "kafka_2.13-4.1.0.jar").touch()
+    script = '#!/bin/bash\nexec $(dirname $0)/kafka-run-class.sh kafka.tools.DumpLogSegments "$@"\n'
+    (tmp_path / "bin" / "kafka-dump-log.sh").write_text(script)
+    (tmp_path / "bin" / "kafka-run-class.sh").write_text("#!/bin/bash\n")
+    _java(tmp_path, "17.0.1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("KAFKA_HOME", str(tmp_path))
+    kafka = kafka_jars.find_kafka(tmp_path, lambda _: None)
+    assert kafka.console_tool("kafka-dump-log")[-1] == "kafka.tools.DumpLogSegments"
+    assert kafka.console_tool("kafka-topics")[-1] == kafka_jars.TOOLS["kafka-topics"]
 
 
 def test_a_maven_that_gets_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,8 @@
 
 import http.client
 import json
-import os
-import shutil
-import subprocess
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -15,72 +11,14 @@ from confluent_kafka.admin import AdminClient
 from deploy.embedded import free_port
 from schemas.settings import load_settings
 from schemas.topics import create_topics, topic_specs
-from tests.support.servers import docker_images
+from tests.integration.deploy.containers import NETWORK, build_image, compiled_since_start, docker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
-
-ROOT = Path(__file__).parents[3]
-WRAPPED, IMAGE = "sigmawatch-test-base", "sigmawatch:test"
-PYTHON_BASES = ("python:3.13-slim-trixie", "python:3.13-slim", "python:3.12-slim", "python:3.11-slim")
-DEBIAN_BASES = ("debian:trixie-slim", "debian:trixie", "local/trixie:min")
-NETWORK = ("--network", "host")
-"""So that builds reach what this machine reaches, and a worker the broker on loopback."""
-
-
-def docker(*arguments, timeout=900.0, check=True, **more):
-    environment = {**os.environ, "DOCKER_BUILDKIT": "0"}
-    done = subprocess.run(
-        ["docker", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=environment,
-        check=False,
-        **more,
-    )
-    if check:
-        assert done.returncode == 0, (
-            f"docker {' '.join(arguments[:3])}: {(done.stdout + done.stderr)[-4000:]}"
-        )
-    return done
-
-
-def base_image() -> str:
-    images = docker_images()
-    if isinstance(images, str):
-        pytest.skip(images)
-    if shutil.which("docker") is None:
-        pytest.skip("there is no docker command")
-    found = next((name for name in (*PYTHON_BASES, *DEBIAN_BASES) if name in images), None)
-    if found is None:
-        pytest.skip(f"Docker has none of the base images {', '.join((*PYTHON_BASES, *DEBIAN_BASES))}")
-    return found
-
-
-def wrap(base: str, folder: Path) -> str:
-    """A base that knows this machine's way to a package index: its certificates and pip's settings."""
-    settings = {
-        name: value for name, value in os.environ.items() if name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
-    }
-    bundle = next((os.environ[name] for name in ("PIP_CERT", "SSL_CERT_FILE") if os.environ.get(name)), None)
-    lines = [f"FROM {base}"]
-    if bundle is not None and Path(bundle).is_file():
-        (folder / "certificates.pem").write_bytes(Path(bundle).read_bytes())
-        lines.append("COPY certificates.pem /etc/certificates.pem")
-        settings |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), "/etc/certificates.pem")
-    lines += [f"ENV {name}={json.dumps(value)}" for name, value in sorted(settings.items())]
-    (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
-    docker("build", "--quiet", *NETWORK, "--tag", WRAPPED, str(folder))
-    return WRAPPED
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """The image, built on what base there is; it stays, as the next build's cache."""
-    base = wrap(base_image(), tmp_path_factory.mktemp("base"))
-    build = ("build", *NETWORK, "--file", "deploy/images/Dockerfile", "--build-arg", f"BASE_IMAGE={base}")
-    docker(*build, "--tag", IMAGE, str(ROOT))
-    return IMAGE
+    return build_image(tmp_path_factory.mktemp("base"))
 
 
 @contextmanager
@@ -139,26 +77,17 @@ def test_a_worker_of_the_image_processes_readings(image, fresh_broker):
             return docker("logs", worker).stderr[-3000:]
 
         until(lambda: page(port, "/readyz")[0] == 200, 120, log)
-        docker(
-            "run",
-            "--rm",
-            *NETWORK,
-            image,
-            "simulate",
-            "--duration",
-            "3",
-            "--rate",
-            "100",
-            "--bootstrap-servers",
-            servers,
-        )
+        fleet = ("simulate", "--duration=3", "--rate=100", "--json", f"--bootstrap-servers={servers}")
+        produced = json.loads(docker("run", "--rm", *NETWORK, image, *fleet).stdout)["produced"]
+        assert produced > 100
 
         def counted():
             partitions = json.loads(page(port, "/partitions")[1] or b"{}")
-            return sum(counts["readings"] for counts in partitions.values()) == 300
+            return sum(counts["readings"] for counts in partitions.values()) == produced
 
         until(counted, 60, log)
         health = docker("exec", worker, "python", "-m", "deploy.images.healthcheck", check=False)
         assert health.returncode == 0, health.stderr
+        assert compiled_since_start(worker) == []
         docker("stop", "--time", "30", worker)
         assert docker("inspect", "--format", "{{.State.ExitCode}}", worker).stdout.strip() == "0", log()

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,7 +16,8 @@ from tests.integration.deploy.conftest import interrupt
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
-LIVELY = ("--anomaly-probability", "0.02")
+LIVELY = ("--fleet", str(Path(__file__).with_name("steady_fleet.yaml")), "--interval", "100ms")
+"""300 readings a second."""
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
@@ -31,7 +33,7 @@ def assert_exact(ended):
 def test_a_run_and_a_second_one_that_finds_its_readings(stack):
     verdict = assert_exact(stack.run("up", "--duration", "8", "--json", *LIVELY))
     assert verdict == {
-        "readings": {"produced": 1600, "processed": 1600, "stored": 1600},
+        "readings": {"produced": 2400, "processed": 2400, "stored": 2400},
         "anomalies": {"opened": verdict["anomalies"]["opened"], "stored": verdict["anomalies"]["stored"]},
         "dead_letters": 0,
         "lost": 0,
@@ -40,11 +42,11 @@ def test_a_run_and_a_second_one_that_finds_its_readings(stack):
     }
     assert verdict["anomalies"]["stored"] >= 1
     assert 0 < verdict["latency_ms"]["p50"] <= verdict["latency_ms"]["p99"]
-    assert stack.rows("SELECT count(*) FROM readings") == [(1600,)]
-    again = stack.run("up", "--duration", "3", "--json")
-    assert "found 1,600 readings of before" in again.err
-    assert assert_exact(again)["readings"]["stored"] == 600
-    assert stack.rows("SELECT count(*) FROM readings") == [(2200,)]
+    assert stack.rows("SELECT count(*) FROM readings") == [(2400,)]
+    again = stack.run("up", "--duration", "3", "--json", *LIVELY)
+    assert "found 2,400 readings of before" in again.err
+    assert assert_exact(again)["readings"]["stored"] == 900
+    assert stack.rows("SELECT count(*) FROM readings") == [(3300,)]
     assert stack.processes() == []
 
 
@@ -88,7 +90,7 @@ def test_parts_that_are_killed_come_back_and_nothing_is_lost(stack):
 
 
 @linux
-@pytest.mark.parametrize("moment", ["7 topics made", "web view"])
+@pytest.mark.parametrize("moment", ["9 topics made", "web view"])
 def test_nothing_is_left_when_it_is_killed(stack, moment):
     process = stack.start("up", "--json")
     stack.wait_for_line(process, moment)
@@ -148,14 +150,14 @@ def test_servers_of_ones_own_with_what_is_in_them_already(stack, fresh_broker, d
     own = {"SIGMAWATCH_DATABASE__URL": database.url}
     servers = ("--bootstrap-servers", fresh_broker.bootstrap_servers)
     first = assert_exact(stack.run("up", "--duration", "4", "--json", *servers, *LIVELY, **own))
-    assert first["readings"]["produced"] == 800
+    assert first["readings"]["produced"] == 1200
     # What was sent meanwhile is caught up with first, and not counted.
-    stack.run("simulate", "--duration", "2", "--rate", "100", *servers)
-    second = stack.run("up", "--duration", "4", "--json", "--workers", "2", *servers, **own)
-    assert "catching up first with 200 readings" in second.err
-    assert assert_exact(second)["readings"]["produced"] == 800
+    stack.run("simulate", "--duration", "2", *servers, *LIVELY)
+    second = stack.run("up", "--duration", "4", "--json", "--workers", "2", *servers, *LIVELY, **own)
+    assert "catching up first with 600 readings" in second.err
+    assert assert_exact(second)["readings"]["produced"] == 1200
     with psycopg.connect(database.url) as connection:
-        assert connection.execute("SELECT count(*) FROM readings").fetchone() == (1800,)
+        assert connection.execute("SELECT count(*) FROM readings").fetchone() == (3000,)
     assert not (stack.state / "postgres").exists()
 
 
@@ -163,6 +165,6 @@ def test_on_apache_kafka(stack):
     if reason := kafka_available():
         pytest.skip(f"Apache Kafka cannot be had: {reason}")
     first = assert_exact(stack.run("up", "--broker", "kafka", "--duration", "4", "--json", *LIVELY))
-    second = assert_exact(stack.run("up", "--broker", "kafka", "--duration", "4", "--json"))
-    assert first["readings"]["produced"] == second["readings"]["produced"] == 800
-    assert stack.rows("SELECT count(*) FROM readings") == [(1600,)]
+    second = assert_exact(stack.run("up", "--broker", "kafka", "--duration", "4", "--json", *LIVELY))
+    assert first["readings"]["produced"] == second["readings"]["produced"] == 1200
+    assert stack.rows("SELECT count(*) FROM readings") == [(2400,)]

@@ -29,7 +29,9 @@ def no_settings_of_this_machine(monkeypatch):
 
 def test_these_are_the_commands():
     assert {" ".join(command) for command in commands()} == {
-        "up", "down", "simulate", "replay", "record", "process", "sink timescale", "sink log", "tail", "topics create",
+        "up", "down", "simulate", "scenarios", "fleets", "replay", "record", "ingest", "bridge mqtt", "fault inject",
+        "fault status", "fault clear", "devices list", "devices show", "devices create", "devices update", "devices delete",
+        "devices types", "process", "sink timescale", "sink log", "tail", "topics create",
         "topics check", "schemas register", "schemas check", "db migrate", "db status", "settings",
     }  # fmt: skip
 

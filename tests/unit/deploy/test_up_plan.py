@@ -80,8 +80,8 @@ def test_a_long_file_is_not_read_to_its_end():
 
 def test_demo_settings_give_way_to_the_users():
     assert demo_overrides(load_settings(None, None, {}))["processor.window"] == "60s"
-    chosen = demo_overrides(load_settings(None, {"processor.window": "5m", "simulate.rate": 10}, {}))
-    assert chosen == {"simulate.anomaly_probability": "0.004"}
+    chosen = demo_overrides(load_settings(None, {"processor.window": "5m", "simulate.rate": 1000}, {}))
+    assert chosen == {"simulate.anomaly_rate": "0.001"}
     slow = demo_overrides(load_settings(None, {"simulate.interval": "1m"}, {}))
     assert load_settings(None, slow, {}).processor.window == 6000.0
 

@@ -169,7 +169,7 @@ def test_a_missing_file(tmp_path):
 
 def test_settings_that_do_not_fit_each_other():
     assert problems(overrides={"topics.readings": "devices"}) == [
-        "topics: readings, devices and anomalies must be three different topics"
+        "topics: readings, devices, anomalies, commands and replies must be different topics"
     ]
     assert problems(overrides={"processor.heartbeat": "3s"}) == [
         "processor: heartbeat must be at most a third of session_timeout"

@@ -19,6 +19,8 @@ def test_the_table():
         "devices": 8,
         "anomalies": 8,
         "sigmawatch-processor-series-changelog": 8,
+        "simulator.commands": 1,
+        "simulator.replies": 1,
         "readings.dlq": 1,
         "devices.dlq": 1,
         "anomalies.dlq": 1,
@@ -26,17 +28,27 @@ def test_the_table():
     assert table["readings"].config == {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
     assert table["devices"].config == {"cleanup.policy": "compact"}
     assert table["anomalies"].config["retention.ms"] == str(30 * DAY_MS)
+    assert table["simulator.commands"].config == table["simulator.replies"].config
+    assert table["simulator.commands"].config["retention.ms"] == str(DAY_MS // 24)
     assert table["readings.dlq"].config["retention.ms"] == str(30 * DAY_MS)
     assert all(spec.purpose and spec.replication_factor == 1 for spec in table.values())
 
 
 def test_names_and_sizes_come_from_the_settings():
     settings = Settings(
-        topics=TopicSettings(readings="r", devices="d", anomalies="a", partitions=3, replication_factor=3),
+        topics=TopicSettings(
+            readings="r",
+            devices="d",
+            anomalies="a",
+            commands="c",
+            replies="p",
+            partitions=3,
+            replication_factor=3,
+        ),
         processor=ProcessorSettings(group="g"),
     )
     table = {spec.name: spec for spec in topic_specs(settings)}
-    assert set(table) == {"r", "d", "a", "g-series-changelog", "r.dlq", "d.dlq", "a.dlq"}
+    assert set(table) == {"r", "d", "a", "c", "p", "g-series-changelog", "r.dlq", "d.dlq", "a.dlq"}
     assert table["g-series-changelog"].partitions == table["r"].partitions == 3
     assert all(
         spec.config["min.insync.replicas"] == "2" and spec.replication_factor == 3 for spec in table.values()

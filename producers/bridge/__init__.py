@@ -1,0 +1,1 @@
+"""MQTT messages as readings onto Kafka."""

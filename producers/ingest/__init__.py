@@ -1,0 +1,1 @@
+"""Readings by HTTP, onto Kafka."""

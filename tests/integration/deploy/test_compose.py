@@ -1,0 +1,174 @@
+"""The compose file as a user starts it: readings flow, what is killed comes back, what is stored stays."""
+
+import json
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deploy.embedded import free_port
+from tests.integration.deploy.containers import (
+    IMAGE,
+    ROOT,
+    build_image,
+    compiled_since_start,
+    docker,
+    require_docker,
+    require_image,
+)
+from tests.support.servers import DATABASE_IMAGES, KAFKA_IMAGES
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
+
+FILE = ROOT / "deploy/images/compose.yaml"
+OURS = ("prepare", "process", "sink", "simulate")
+PASSWORD = "we'$ird:@/ %41"
+OLDEST_COMPOSE = (2, 24)
+HISTORY = ("--duration=10m", "--interval=1s", "--speed=max", "--json")
+
+
+@dataclass
+class Project:
+    """A compose project of its own, on ports of its own."""
+
+    name: str
+    folder: Path
+    database_port: int
+
+    def __call__(self, *arguments, check=True):
+        files = ("--file", str(FILE), "--file", str(self.folder / "test.json"))
+        environment = ("--env-file", str(self.folder / "test.env"))
+        return docker("compose", "--project-name", self.name, *environment, *files, *arguments, check=check)
+
+    def containers(self, service=None):
+        """What `ps` says of each container, by its name."""
+        lines = self("ps", "--all", "--format", "json", *([service] if service else [])).stdout.splitlines()
+        return {container["Name"]: container for container in map(json.loads, lines)}
+
+    def query(self, query):
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=self.database_port,
+            user="sigmawatch",
+            dbname="sigmawatch",
+            password=PASSWORD,
+        ) as connection:
+            return connection.execute(query).fetchone()[0]
+
+    def logs(self):
+        return self("logs", "--no-color", "--tail", "30", *OURS, check=False).stdout[-6000:]
+
+    def until(self, condition, seconds):
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"not within {seconds} s:\n{self.logs()}"
+            time.sleep(0.5)
+        return value
+
+    def healthy(self):
+        """Whether all containers are, and `prepare` has done its work."""
+        found = self.containers().values()
+        return found and all(
+            container["ExitCode"] == 0 and container["State"] == "exited"
+            if container["Service"] == "prepare"
+            else container["Health"] == "healthy"
+            for container in found
+        )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    require_docker()
+    said = docker("compose", "version", "--short", check=False).stdout
+    version = tuple(int(number) for number in re.findall(r"\d+", said)[:2])
+    if version < OLDEST_COMPOSE:
+        pytest.skip(f"docker compose 2.24 or later is needed; this is {said.strip() or 'none'}")
+    kafka, database = require_image(*KAFKA_IMAGES), require_image(*DATABASE_IMAGES)
+    folder = tmp_path_factory.mktemp("compose")
+    build_image(folder)
+    port = free_port()
+    quoted = PASSWORD.replace("'", "\\'")
+    (folder / "test.env").write_text(
+        f"POSTGRES_PASSWORD='{quoted}'\nKAFKA_PORT={free_port()}\nDATABASE_PORT={port}\n"
+        f"PROCESS_PORTS=0\nSINK_PORT=0\nKAFKA_IMAGE={kafka}\nDATABASE_IMAGE={database}\n"
+    )
+    (folder / "test.json").write_text(json.dumps({"services": {name: {"image": IMAGE} for name in OURS}}))
+    with torn_down(Project(f"sigmawatch-test-{port}", folder, port)) as running:
+        running("up", "--detach", "--no-build", "--scale", "process=3", "--scale", "simulate=0")
+        running.until(running.healthy, 180)
+        yield running
+
+
+@contextmanager
+def torn_down(project):
+    try:
+        yield project
+    finally:
+        project("down", "--volumes", "--timeout", "5", check=False)
+
+
+def simulate(project, start):
+    """Put history on the topic; gives the number of readings."""
+    summary = project("run", "--rm", "-T", "simulate", "simulate", *HISTORY, f"--start={start}").stdout
+    return json.loads(summary)["produced"]
+
+
+def crash(project, service):
+    """End a container's process with SIGKILL from outside, as the kernel would; `docker kill` counts as a stop."""
+    name, container = min(project.containers(service).items())
+    pid = docker("inspect", "--format", "{{.State.Pid}}", name).stdout.strip()
+    killer = ("run", "--rm", "--pid=host", "--user=0", "--entrypoint=python", IMAGE)
+    docker(*killer, "-c", f"import os; os.kill({int(pid)}, 9)")
+    return lambda: docker("inspect", "--format", "{{.RestartCount}}", container["ID"]).stdout.strip() == "1"
+
+
+def test_readings_and_anomalies_are_stored_though_parts_are_killed(project):
+    produced = simulate(project, "2026-01-01T00:00:00Z")
+    project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 60)
+    project.until(lambda: project.query("SELECT count(*) FROM anomalies") > 0, 60)
+    restarted = [crash(project, service) for service in ("process", "sink", "database", "kafka")]
+    project.until(lambda: all(came_back() for came_back in restarted), 60)
+    produced += simulate(project, "2026-01-02T00:00:00Z")
+    project.until(project.healthy, 120)
+    project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 120)
+
+
+def test_only_loopback_is_published(project):
+    hosts = {
+        publisher["URL"]
+        for container in project.containers().values()
+        for publisher in container["Publishers"] or []
+        if publisher["PublishedPort"]
+    }
+    assert hosts == {"127.0.0.1"}
+
+
+def test_the_fleet_runs_and_nothing_is_compiled_in_containers(project):
+    before = project.query("SELECT count(*) FROM readings")
+    project("up", "--detach", "--no-build", "--scale", "process=3")
+    project.until(lambda: project.query("SELECT count(*) FROM readings") > before, 60)
+    names = [name for service in ("process", "sink", "simulate") for name in project.containers(service)]
+    assert len(names) == 5
+    assert {name: compiled_since_start(name) for name in names} == {name: [] for name in names}
+
+
+def test_it_ends_cleanly_and_keeps_its_data(project):
+    project("stop")
+    codes = {
+        container["Name"]: container["ExitCode"]
+        for container in project.containers().values()
+        if container["Service"] in OURS
+    }
+    assert codes == dict.fromkeys(codes, 0)
+    project("down")
+    assert project.containers() == {}
+    project("up", "--detach", "--no-build", "--scale", "simulate=0")
+    project.until(project.healthy, 180)
+    assert project.query("SELECT count(*) FROM readings WHERE time < '2026-01-03'") > 0
+    project("down", "--volumes")
+    left = docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}")
+    assert left.stdout == ""

@@ -7,6 +7,7 @@ amount of its metrics. Amounts given as a range are drawn once, from the series'
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ SCALE_UNITS, SCALE_BASELINE, SCALE_SPREAD, SCALE_PARAMETER = 0, 1, 2, 3
 _SCALES = {"units": SCALE_UNITS, "baseline": SCALE_BASELINE, "spread": SCALE_SPREAD}
 _SIGNS = {"up": 1.0, "down": -1.0, "random": 0.0}
 _OSCILLATION_READINGS = 8.0
+_EXACT = Context(prec=34)
 
 
 def _fields(**formats: str) -> np.dtype[Any]:
@@ -41,7 +43,7 @@ def _fields(**formats: str) -> np.dtype[Any]:
 TYPE = _fields(first_metric="i8", metrics="i8", first_state="i8", states="i8", first_fault="i8", faults="i8")
 STATE = _fields(leave="f8")
 METRIC = _fields(
-    kind="i8", digital="i8", decimals="f8", baseline="i8", per_state="i8", inertia_us="f8",
+    kind="i8", digital="i8", decimals="f8", baseline="i8", per_state="i8", settled="f8",
     largest="i8", wander="i8", wander_shared="i8", wander_keep="f8", wander_new="f8",
     noise_kind="i8", noise="i8", noise_shared="i8", bounds="i8", limits="i8", spread="i8",
     first_cycle="i8", cycles="i8", first_follow="i8", follows="i8", source="i8", divisor="i8", scale="f8",
@@ -111,7 +113,7 @@ def compile_type(kind: DeviceType, interval_us: int, table: SeriesTable) -> Prog
         state_names=tuple(kind.states),
         parameter_names=tuple(kind.parameters),
         states=np.array(
-            [(interval_us / (interval_us + state.lasts * 1e6),) for state in kind.states.values()], STATE
+            [(_settled(interval_us, state.lasts),) for state in kind.states.values()], STATE
         ),
         metrics=np.array(builder.metrics, METRIC),
         cycles=np.array(builder.cycles, CYCLE),
@@ -173,7 +175,7 @@ class _Builder:
         row |= dict.fromkeys(("baseline", "wander", "noise", "bounds", "limits"), NONE)
         row["digital"] = int(metric.digital)
         row["decimals"] = 10.0**metric.decimals
-        row["inertia_us"] = metric.inertia * 1e6
+        row["settled"] = _settled(self._interval_us, metric.inertia)
         first_cycle, first_follow = len(self.cycles), len(self.follows)
         row |= {"first_cycle": first_cycle, "first_follow": first_follow}
         if metric.ratio:
@@ -190,10 +192,10 @@ class _Builder:
             row["baseline"] = self._amounts(index, baselines)
         row["largest"] = self._slot(index, lambda _p, largest, _u: largest[index])
         if metric.wander:
-            # First order: x' = keep x + new e. Without exp(), whose last bit differs between machines.
-            keep = 1.0 / (1.0 + self._interval_us / (metric.wander.time * 1e6))
-            row |= {"wander": self._amounts(index, (metric.wander.std,)), "wander_keep": keep}
-            row["wander_new"] = float(np.sqrt(1.0 - keep * keep))
+            # First order: x' = keep x + new e, with the same variance ever after.
+            row["wander"] = self._amounts(index, (metric.wander.std,))
+            row["wander_keep"] = 1.0 - _settled(self._interval_us, metric.wander.time)
+            row["wander_new"] = float(np.sqrt(_settled(2 * self._interval_us, metric.wander.time)))
             row["wander_shared"] = int(metric.wander.std.of == BASELINE)
         if metric.noise:
             normal = metric.noise.normal
@@ -235,6 +237,17 @@ class _Builder:
             fixed = highest - (at % shortest) / shortest
             phase = self._slot(metric, lambda _p, _b, u: np.full(len(u), fixed))
         self.cycles.append((SHAPES[cycle.shape], int(cycle.peak is not None), period, amplitude, phase))
+
+
+def _settled(passed_us: int, time_s: float) -> float:
+    """1 - exp(-passed / time): the part of a way that is covered by then. Of no time: all of it.
+
+    In decimals, because the last bit of `math.exp` is not the same on all machines.
+    """
+    if not time_s:
+        return 1.0
+    exponent = _EXACT.divide(-passed_us, _EXACT.multiply(Decimal(time_s), 1_000_000))
+    return float(_EXACT.subtract(1, _EXACT.exp(exponent)))
 
 
 def _baselines(metric: Metric) -> tuple[Amount, ...]:

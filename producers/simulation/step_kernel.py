@@ -169,7 +169,7 @@ def _faulty_value(value, baseline, held, device, fault, scale, key, time, interv
 
 
 @compiled
-def _healthy_level(row, metric, device, series, cycles, follows, numbers, time, interval, local_us, first):
+def _healthy_level(row, metric, device, series, cycles, follows, numbers, time, local_us, first):
     """Level, wander and noise of one metric; moves them on."""
     base = device.first_number
     baseline = numbers[base + metric.baseline + (device.state if metric.per_state == 1 else 0)]
@@ -179,20 +179,17 @@ def _healthy_level(row, metric, device, series, cycles, follows, numbers, time, 
     for f in range(metric.first_follow, metric.first_follow + metric.follows):
         follow = follows[f]
         target += follow.gain * series[device.first_series + follow.source].healthy
-    if first or metric.inertia_us <= 0.0:
+    if first or metric.settled >= 1.0:
         row.level = target
     else:
-        row.level += (target - row.level) * (interval / (interval + metric.inertia_us))
+        row.level += (target - row.level) * metric.settled
     value = row.level
     # Amounts in parts of the baseline are numbers for the largest of all states.
     largest = numbers[base + metric.largest]
     part = abs(baseline) / largest if largest > 0.0 else 1.0
     if metric.wander != NONE:
-        new = metric.wander_new * numbers[base + metric.wander] * draw_normal(row.key, time, _WANDER)
-        if first:
-            row.wander = new / metric.wander_new
-        else:
-            row.wander = metric.wander_keep * row.wander + new
+        new = numbers[base + metric.wander] * draw_normal(row.key, time, _WANDER)
+        row.wander = new if first else metric.wander_keep * row.wander + metric.wander_new * new
         value += row.wander * (part if metric.wander_shared == 1 else 1.0)
     shared = part if metric.noise_shared == 1 else 1.0
     if metric.noise_kind == NOISE_NORMAL:
@@ -248,7 +245,7 @@ def _step_device(
             row.label = source.label
         else:
             value, baseline = _healthy_level(
-                row, metric, device, series, cycles, follows, numbers, time, interval, local_us, first
+                row, metric, device, series, cycles, follows, numbers, time, local_us, first
             )
         if device.fault != NONE and device.fault_mask & (np.uint64(1) << np.uint64(m)):
             fault = faults[device.fault]

@@ -64,6 +64,7 @@ def local_image(wanted: tuple[str, ...]) -> str | None:
     return None if isinstance(images, str) else next((name for name in wanted if name in images), None)
 
 
+@cache
 def why_not(name: str) -> str | None:
     """Why a broker or database cannot be had here, None where it can."""
     if name == "kafka":

@@ -87,7 +87,7 @@ def test_levels_follow_the_operating_state_with_inertia(tmp_path):
     fleet.apply(UpdateDevices(Selector("o"), state="hot"))
     values = column(fleet, fleet.between(START + 10 * SECOND, START + 510 * SECOND), "o", "level")
     assert (np.diff(values) > 0).all()
-    assert values[99] == pytest.approx(20 + 200 * (1 - (1 + 1 / 100) ** -100), abs=1e-3)
+    assert values[99] == pytest.approx(20 + 200 * (1 - np.exp(-1)), abs=1e-3)
     assert values[-1] > 217
 
 

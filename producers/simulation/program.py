@@ -112,9 +112,7 @@ def compile_type(kind: DeviceType, interval_us: int, table: SeriesTable) -> Prog
         fault_names=tuple(kind.faults),
         state_names=tuple(kind.states),
         parameter_names=tuple(kind.parameters),
-        states=np.array(
-            [(_settled(interval_us, state.lasts),) for state in kind.states.values()], STATE
-        ),
+        states=np.array([(_settled(interval_us, state.lasts),) for state in kind.states.values()], STATE),
         metrics=np.array(builder.metrics, METRIC),
         cycles=np.array(builder.cycles, CYCLE),
         follows=np.array(builder.follows, FOLLOW),

@@ -204,7 +204,7 @@ class BridgeRule(BaseModel):
 
 def fill_in(template: str, parts: dict[str, str]) -> str:
     """A template with the topic's parts in it."""
-    return _PART.sub(lambda match: parts[match[1]], template)
+    return _PART.sub(lambda match: parts[match[1]], template) if "{" in template else template
 
 
 def require_separate(rules: tuple[BridgeRule, ...]) -> tuple[BridgeRule, ...]:

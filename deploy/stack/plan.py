@@ -24,6 +24,9 @@ DEMO_WINDOW: Mapping[str, str] = {
     "processor.panes": "12",
     "processor.minimum_readings": "20",
 }
+_NOT_HANDED_ON = frozenset({"mqtt.url"})
+"""`up` has Kafka between its parts: its fleet does not publish by MQTT."""
+
 WINDOW_INTERVALS = 100
 """Readings of one series that a guessed window holds."""
 
@@ -102,6 +105,8 @@ def environment(settings: Settings, mine: Iterable[str]) -> dict[str, str | None
     variables: dict[str, str | None] = {name: None for name in mine if name.startswith("SIGMAWATCH_")}
     variables.pop(failpoints.VARIABLE, None)  # no setting, and meant for every process
     for described in describe_settings():
+        if described.key in _NOT_HANDED_ON:
+            continue
         value: Any = settings
         for key in described.key.split("."):
             value = getattr(value, key)

@@ -33,9 +33,9 @@ class RuleReader:
         self._fault_when = None if rule.fault_when is None else parse_path(rule.fault_when)
         self._fault_metrics = None if rule.fault_metrics is None else parse_path(rule.fault_metrics)
         self._metrics = (
-            {parse_path(path): name for path, name in rule.metrics.items()}
+            [(steps := parse_path(path), _written(steps), name) for path, name in rule.metrics.items()]
             if isinstance(rule.metrics, dict)
-            else {}
+            else []
         )
 
     def readings(
@@ -131,14 +131,14 @@ class RuleReader:
         if self._rule.metrics == EVERY_NUMBER:
             return self._every_number(document)
         values = []
-        for path, template in self._metrics.items():
+        for path, written, template in self._metrics:
             found = _find(document, path)
             if found is _MISSING or found is None:
                 if self._rule.missing == "skip":
                     continue
-                raise NotBelievableError(f"{_written(path)} is missing")
+                raise NotBelievableError(f"{written} is missing")
             metric = _id(fill_in(template, parts), "metric", DeadLetterReason.BAD_METRIC)
-            values.append((str(path[-1]) if path else "", metric, _value(found, _written(path))))
+            values.append((str(path[-1]) if path else "", metric, _value(found, written)))
         return values
 
     def _every_number(self, document: Any) -> list[tuple[str, str, float]]:

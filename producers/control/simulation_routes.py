@@ -37,7 +37,7 @@ class SimulationOut(BaseModel):
     online_devices: int
     enabled_devices: int
     faulty_devices: int
-    mqtt_connected: bool = Field(description="Whether readings go out by MQTT too, now.")
+    mqtt_connected: bool = Field(description="Whether readings go out by MQTT, in Kafka's place, now.")
     simulation_interval: str = Field(description="As iot-mock-service writes it: 5.0 seconds.")
     workers: list[WorkerOut]
 

@@ -125,7 +125,7 @@ def serve(
         config = uvicorn.Config(
             app,
             log_config=None,
-            log_level=logging.WARNING,
+            log_level=logging.ERROR,  # a request that is no HTTP is its sender's trouble
             access_log=False,
             server_header=False,
             proxy_headers=False,  # else a local client says who it is, and the limit is nobody's

@@ -86,6 +86,13 @@ def test_demo_settings_give_way_to_the_users():
     assert load_settings(None, slow, {}).processor.window == 6000.0
 
 
+def test_the_fleet_of_up_never_goes_by_mqtt():
+    settings = load_settings(None, {"mqtt.url": "mqtt://me:secret@somewhere"}, {})
+    handed_on = environment(settings, ["SIGMAWATCH_MQTT__URL"])
+    assert handed_on["SIGMAWATCH_MQTT__URL"] is None
+    assert "secret" not in str(handed_on)
+
+
 def test_a_source_goes_on_for_the_time_that_is_left():
     fleet = Source("simulate", ("simulate",), 30.0)
     assert fleet.command_for(0.0) == ("simulate", "--duration", "30.000s")

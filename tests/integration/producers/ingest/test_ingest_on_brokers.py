@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,12 @@ def pipeline(broker):
     return Pipeline(broker.bootstrap_servers).create_topics()
 
 
-@pytest.fixture
-def service(pipeline):
+@contextmanager
+def serving(pipeline, **ingest):
     """The port of an ingest in this process."""
+    chosen = {f"ingest.{name}": value for name, value in {"port": 0, "wait": 30.0, **ingest}.items()}
     stop, ports, listening = threading.Event(), [], threading.Event()
-    settings = load_settings(None, {**pipeline.overrides(), "ingest.port": 0, "ingest.wait": 1.0}, {})
+    settings = load_settings(None, {**pipeline.overrides(), **chosen}, {})
 
     def on_listening(port):
         ports.append(port)
@@ -71,10 +73,18 @@ def service(pipeline):
     )
     thread.start()
     assert listening.wait(SECONDS)
-    yield ports[0]
-    stop.set()
-    thread.join(SECONDS)
+    try:
+        yield ports[0]
+    finally:
+        stop.set()
+        thread.join(SECONDS)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def service(pipeline):
+    with serving(pipeline) as port:
+        yield port
 
 
 def test_readings_arrive_with_their_devices_as_keys(pipeline, service):
@@ -109,21 +119,26 @@ def test_many_clients_at_once(pipeline, service):
     assert len(readings) == len({(reading.device_id, reading.time) for reading in readings}) == 8 * 200
 
 
-def test_an_outage_of_kafka(pipeline, service, broker):
+def until_taken(port, document):
+    deadline = time.monotonic() + SECONDS
+    while post(port, "/detect", document)[0] != 200:
+        assert time.monotonic() < deadline
+
+
+def test_an_outage_of_kafka(pipeline, broker):
     if not hasattr(broker, "pause"):
         pytest.skip(f"{broker.name} cannot be paused")
-    assert post(service, "/detect", point(0))[0] == 200
-    broker.pause()
-    try:
-        in_flight = post(service, "/detect", point(1))
-        behind = post(service, "/detect", point(2))
-    finally:
-        broker.resume()
+    with serving(pipeline, wait=0.7) as port:
+        until_taken(port, point(0))
+        broker.pause()
+        try:
+            in_flight = post(port, "/detect", point(1))
+            behind = post(port, "/detect", point(2))
+        finally:
+            broker.resume()
+        until_taken(port, point(3))
     assert (in_flight[0], "may still arrive" in in_flight[1]["detail"]) == (503, True)
     assert (behind[0], "nothing was sent" in behind[1]["detail"]) == (503, True)
-    deadline = time.monotonic() + SECONDS
-    while post(service, "/detect", point(3))[0] != 200:
-        assert time.monotonic() < deadline
     assert {reading.value for reading in stored(pipeline)} == {0.0, 1.0, 3.0}
 
 

@@ -35,11 +35,13 @@ def test_from_topics_to_a_recording_and_back(sigmawatch, tmp_path):
     assert "partitions is 3, expected 8" in sigmawatch("topics", "check", code=1)
     sigmawatch("topics", "check", "--partitions", "3")
 
-    (line,) = sigmawatch("simulate", "--duration", "5", "--speed", "max", "--rate", "100", "--json")
-    assert json.loads(line)["produced"] == 500
+    (line,) = sigmawatch(
+        "simulate", "--fleet", "signal", "--duration", "5", "--speed", "max", "--rate", "150", "--json"
+    )
+    assert json.loads(line)["produced"] == 750
     everything = ("--from", "beginning", "--no-follow")
     readings = [json.loads(line) for line in sigmawatch("tail", "readings", *everything, "--json")]
-    assert len(readings) == 500
+    assert len(readings) == 750
     assert all(line["key"] == line["reading"]["device_id"] for line in readings)
     one = sigmawatch("tail", "readings", *everything, "--key", "signal-003", "--max", "4")
     assert len(one) == 4
@@ -49,12 +51,12 @@ def test_from_topics_to_a_recording_and_back(sigmawatch, tmp_path):
 
     file = tmp_path / "readings.avro"
     (line,) = sigmawatch("record", "readings", str(file), "--json")
-    assert json.loads(line)["messages"] == 500
+    assert json.loads(line)["messages"] == 750
     assert "exists" in sigmawatch("record", "readings", str(file), code=2)
     (line,) = sigmawatch("replay", str(file), "--json")
-    assert json.loads(line)["produced"] == 500
+    assert json.loads(line)["produced"] == 750
     both = [json.loads(line) for line in sigmawatch("tail", "readings", *everything, "--json")]
-    assert len(both) == 1000
+    assert len(both) == 1500
     by_partition = {
         number: [line["reading"] for line in both if line["partition"] == number] for number in range(3)
     }

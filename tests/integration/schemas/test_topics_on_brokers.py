@@ -16,6 +16,8 @@ def settings(prefix, partitions=3):
             readings=f"{prefix}-readings",
             devices=f"{prefix}-devices",
             anomalies=f"{prefix}-anomalies",
+            commands=f"{prefix}-commands",
+            replies=f"{prefix}-replies",
             partitions=partitions,
         ),
         processor=ProcessorSettings(group=f"{prefix}-group"),

@@ -339,7 +339,7 @@ BAD_FILES = [
     (HEAD + "    device_id: '{type'", "device_id is '{type': expected '}'", ""),
     (HEAD + "    device_id: '{number:q}'", "cannot be filled in", ""),
     (HEAD + "    attributes: {a: 3}", "attributes.a is 3: expected a text (a number in quotes)", ""),
-    (HEAD + "    attributes: {a: {low: 3, hihg: 4}}", "attributes.a.hihg is no key here", "Give attributes.a.high."),
+    (HEAD + "    attributes: {a: {low: 3, hihg: 4}}", "attributes.a.hihg is no key here", "Did you mean high?"),
     (HEAD + "    attributes: {a: {low: 5, high: 4}}", "expected the lower end first, found 5 to 4", ""),
     (HEAD + "    parameters: {a: {}}", "parameters.a: give one of default and made_of", ""),
     (HEAD + "    parameters: {a: {default: 1, minimum: 2}}", "a's default of 1 is not at least 2", ""),

@@ -11,6 +11,7 @@ from producers.clock import MAX_SPEED, SystemClock
 from producers.devices.catalogue import load_catalogue
 from producers.options import SimulateOptions
 from producers.simulation import snapshot
+from producers.simulation.choosing import choose
 from producers.simulation.running import run_simulate
 from schemas.columns import decode_readings
 from schemas.dead_letters import TimeBounds
@@ -156,7 +157,6 @@ def test_shards_have_the_whole_between_them(publisher, codec, clock):
     parts = []
     for shard in ("1/3", "2/3", "3/3"):
         from producers.simulation.assembling import make_fleet  # noqa: PLC0415
-        from producers.simulation.choosing import choose  # noqa: PLC0415
 
         fleet = make_fleet(choose(SimulateOptions(**options, shard=shard)))
         batch = fleet.between(PAST, PAST + 60_000_000)
@@ -218,7 +218,7 @@ def test_demo_faults_come_soon_and_are_the_same_each_time(publisher, codec, cloc
     assert 19 <= (found[0][0][2] - NOW_US) / 1e6 <= 23
 
 
-def test_sensor_log_generators_files_work_as_they_are(publisher, codec, clock, tmp_path, capsys):
+def test_sensor_log_generators_files_work_as_they_are(publisher, codec, clock, tmp_path):
     config, identity = tmp_path / "config.yaml", tmp_path / "identity.json"
     config.write_text(
         """
@@ -238,8 +238,7 @@ database: {path: data/sensor_data.db}
     assert len(readings) == 3 * 4 * 2 * 30
     temperature = [r.value for r in readings if r.metric == "temperature"]
     assert 3.5 < sum(temperature) / len(temperature) < 6.5
-    said = capsys.readouterr()
-    assert "database.path" in said.out + said.err
+    assert "database.path" in choose(SimulateOptions(config=config, identity=identity)).warning
 
 
 def test_commands_reach_the_simulation_by_http(publisher, codec, tmp_path):

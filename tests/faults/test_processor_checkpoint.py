@@ -127,7 +127,9 @@ def test_a_zombies_late_states_do_not_survive_compaction(fresh_broker, tmp_path)
     assert verdict.lost_or_doubled == 0, verdict
 
 
-@pytest.mark.flaky(reruns=2)  # the cleaner has to come by between two blows, which on a busy machine it may not
+@pytest.mark.flaky(
+    reruns=2
+)  # the cleaner has to come by between two blows, which on a busy machine it may not
 @pytest.mark.most_real
 def test_compaction_is_strong_enough_to_notice_keys_without_writers(fresh_broker, tmp_path):
     skip_without_compaction(fresh_broker)

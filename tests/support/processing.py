@@ -241,7 +241,7 @@ def owners(workers: Sequence[Processor]) -> list[set[int]]:
     return [set(worker.partitions()) for worker in workers]
 
 
-def until_shared(workers: Sequence[Processor], partitions: int, seconds: float = 60) -> None:
+def until_shared(workers: Sequence[Processor], partitions: int, seconds: float = 150) -> None:
     """Wait until every worker owns some partitions, and each partition has one owner."""
 
     def shared() -> bool:

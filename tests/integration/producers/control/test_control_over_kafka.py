@@ -220,6 +220,8 @@ def test_by_http(settings):
         until(lambda: len(ports) == SHARDS)
         for port in ports:
             url = f"http://127.0.0.1:{port}"
+            # Topics that were just made: a worker that cannot read them yet is answered for with 504.
+            until(lambda url=url: httpx.get(f"{url}/api/v1/devices", timeout=30).is_success, 60.0)
             devices = httpx.get(f"{url}/api/v1/devices", timeout=30).json()["data"]
             assert len(devices) == 8
             for device in devices:

@@ -17,40 +17,57 @@ class ReadingBatch:
         time: (n,) event times, µs since 1970 UTC.
         value: (n,) values.
         fault: (n,) fault numbers, -1 where there is none.
+        fault_end: (n,) µs, when the fault of a reading was to end, as it stood at that reading; the largest integer for
+            one without end; of no meaning where there is no fault. None where nobody knows.
     """
 
     series: NDArray[np.int64]
     time: NDArray[np.int64]
     value: NDArray[np.float64]
     fault: NDArray[np.int64]
+    fault_end: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.time)
 
     @classmethod
-    def of(cls, series: list[int], time: list[int], value: list[float], fault: list[int]) -> Self:
-        """A batch of four lists of the same length."""
+    def of(
+        cls,
+        series: list[int],
+        time: list[int],
+        value: list[float],
+        fault: list[int],
+        fault_end: list[int] | None = None,
+    ) -> Self:
+        """A batch of lists of the same length."""
         return cls(
             np.array(series, np.int64),
             np.array(time, np.int64),
             np.array(value, np.float64),
             np.array(fault, np.int64),
+            None if fault_end is None else np.array(fault_end, np.int64),
         )
 
     @classmethod
     def joined(cls, batches: Sequence[Self]) -> Self:
         """One batch of several, one behind the other."""
+        ends = [batch.fault_end for batch in batches if batch.fault_end is not None]
         return cls(
             np.concatenate([batch.series for batch in batches]),
             np.concatenate([batch.time for batch in batches]),
             np.concatenate([batch.value for batch in batches]),
             np.concatenate([batch.fault for batch in batches]),
+            np.concatenate(ends) if len(ends) == len(batches) else None,
         )
 
     def rows(self, start: int, stop: int) -> Self:
         """Readings `start` to `stop - 1`, sharing memory."""
         return type(self)(
-            self.series[start:stop], self.time[start:stop], self.value[start:stop], self.fault[start:stop]
+            self.series[start:stop],
+            self.time[start:stop],
+            self.value[start:stop],
+            self.fault[start:stop],
+            None if self.fault_end is None else self.fault_end[start:stop],
         )
 
 

@@ -3,14 +3,11 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from producers.batches import ReadingBatch, SeriesTable
 from producers.encode_kernel import fill, sizes
+from producers.packed import PackedTexts
 from schemas.readings import Reading
-
-_Bytes = NDArray[np.uint8]
-_Ints = NDArray[np.int64]
 
 HEADER_BYTES = 5
 _SAMPLE = Reading("device", "metric", 1_700_000_000_123_456, 20.5, "spike")
@@ -36,8 +33,8 @@ class ReadingEncoder:
     def __init__(self, table: SeriesTable, codec: ReadingCodec) -> None:
         self._table = table
         self._codec = codec
-        self._names = _Texts()
-        self._faults = _Texts()
+        self._names = PackedTexts()
+        self._faults = PackedTexts()
         sample = codec.encode_reading(_SAMPLE)
         self._header = np.frombuffer(sample[:HEADER_BYTES], np.uint8)
         trial = SeriesTable()
@@ -47,7 +44,7 @@ class ReadingEncoder:
             [_SAMPLE.value],
             [trial.fault(_SAMPLE.fault)],
         )
-        self._own_layout = self._compiled(trial, _Texts(), _Texts(), batch) == [sample]
+        self._own_layout = self._compiled(trial, PackedTexts(), PackedTexts(), batch) == [sample]
 
     def encode(self, batch: ReadingBatch) -> list[bytes]:
         """The message values of `batch`, in its order."""
@@ -75,17 +72,15 @@ class ReadingEncoder:
         ]
 
     def _compiled(
-        self, table: SeriesTable, names: "_Texts", faults: "_Texts", batch: ReadingBatch
+        self, table: SeriesTable, names: PackedTexts, faults: PackedTexts, batch: ReadingBatch
     ) -> list[bytes]:
-        if names.count < len(table):
-            new = range(names.count, len(table))
-            names.extend([_avro_text(table.device_ids[i]) + _avro_text(table.metrics[i]) for i in new])
-        if faults.count < len(table.faults):
-            faults.extend([_avro_text(text) for text in table.faults[faults.count :]])
+        new = range(len(names), len(table))
+        names.extend(_avro_text(table.device_ids[i]) + _avro_text(table.metrics[i]) for i in new)
+        faults.extend(_avro_text(text) for text in table.faults[len(faults) :])
         ends = np.empty(len(batch), np.int64)
         sizes(
-            names.size,
-            faults.size,
+            names.start,
+            faults.start,
             len(self._header),
             batch.series,
             batch.time,
@@ -107,25 +102,6 @@ class ReadingEncoder:
         )
         data, positions = out.tobytes(), ends.tolist()
         return [data[start:end] for start, end in zip([0, *positions], positions, strict=False)]
-
-
-class _Texts:
-    """Byte strings one behind the other: text i is `data[start[i]:start[i + 1]]`, of `size[i]` bytes."""
-
-    def __init__(self) -> None:
-        self.data: _Bytes = np.empty(0, np.uint8)
-        self.start: _Ints = np.zeros(1, np.int64)
-        self.size: _Ints = np.empty(0, np.int64)
-
-    @property
-    def count(self) -> int:
-        return len(self.start) - 1
-
-    def extend(self, texts: list[bytes]) -> None:
-        lengths = np.fromiter((len(text) for text in texts), np.int64, len(texts))
-        self.data = np.concatenate([self.data, np.frombuffer(b"".join(texts), np.uint8)])
-        self.start = np.concatenate([self.start, self.start[-1] + np.cumsum(lengths)])
-        self.size = np.concatenate([self.size, lengths])
 
 
 def _avro_text(text: str) -> bytes:

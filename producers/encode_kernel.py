@@ -23,14 +23,15 @@ def varint_size(number):
 
 @compiled
 def sizes(
-    name_size: Ints, fault_size: Ints, header_size: int, series: Ints, time: Ints, fault: Ints, ends: Ints
+    name_start: Ints, fault_start: Ints, header_size: int, series: Ints, time: Ints, fault: Ints, ends: Ints
 ) -> None:
-    """Fill `ends` with the position behind each reading's bytes."""
+    """Fill `ends` with the position behind each reading's bytes; `..._start` have one element more than texts."""
     position = 0
     for row in range(len(series)):
-        position += header_size + name_size[series[row]] + varint_size(time[row]) + 9
+        name = series[row]
+        position += header_size + name_start[name + 1] - name_start[name] + varint_size(time[row]) + 9
         if fault[row] >= 0:
-            position += fault_size[fault[row]]
+            position += fault_start[fault[row] + 1] - fault_start[fault[row]]
         ends[row] = position
 
 
@@ -47,7 +48,7 @@ def fill(
     fault: Ints,
     out: Bytes,
 ) -> None:
-    """Write the readings one behind the other; `name_start` and `fault_start` have one element more than names."""
+    """Write the readings one behind the other; texts as in `sizes`."""
     as_float = np.empty(1, np.float64)
     as_bits = as_float.view(np.uint64)
     at = 0

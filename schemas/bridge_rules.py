@@ -241,10 +241,14 @@ DEFAULT_RULES = (
     BridgeRule(
         topic="energy/devices/{device_id}/data",
         time="$.timestamp",
-        metrics={name: name for name in ("power", "voltage", "current", "energy")},
+        metrics=EVERY_NUMBER,
+        ignore=("anomaly_duration_remaining",),
         fault="$.anomaly_type",
         fault_when="$.anomaly",
         fault_metrics="$.anomaly_metrics",
     ),
 )
-"""What iot-mock-service publishes, and `sigmawatch simulate --mqtt`, which says which metrics a fault changed."""
+"""What iot-mock-service publishes, and `sigmawatch simulate --mqtt` with devices of any type.
+
+The latter says which metrics a fault changed. Every number is a metric but the readings that are left of a fault.
+"""

@@ -3,6 +3,7 @@
 SigmawatchError
 ├── ConfigError          settings, flags, configuration files
 ├── InputError           a file or row that a user handed in
+├── OutputClosedError    who read our output has gone: the command ends as by SIGPIPE
 ├── CodecError           bytes that are not a message of ours: the only error decoding raises
 │   └── UnknownSchemaError
 ├── RegistryError        the schema registry refuses
@@ -35,6 +36,10 @@ class ConfigError(SigmawatchError):
 
 class InputError(SigmawatchError):
     """A file or row that a user handed in is not usable."""
+
+
+class OutputClosedError(SigmawatchError):
+    """Nobody reads our output any more."""
 
 
 class CodecError(SigmawatchError):

@@ -5,7 +5,9 @@ pass through verbatim and win.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -119,6 +121,47 @@ def partition_for_key(key: bytes, partitions: int) -> int:
     return int(murmur2(key, partitions))
 
 
+class _Reports:
+    """What the broker answered to the messages of a topic.
+
+    Args:
+        topic: which.
+        refuse: called with a text on each message that it refused for good.
+        on_delivered: as the publisher's.
+
+    Attributes:
+        count, last: partition -> messages acknowledged, offset of the last of them.
+        take: librdkafka's callback, once a message, from within poll and flush.
+    """
+
+    def __init__(
+        self, topic: str, refuse: Callable[[str], None], on_delivered: DeliveryCallback | None
+    ) -> None:
+        self._refused = 0
+        self.count: dict[int, int] = defaultdict(int)
+        self.last: dict[int, int] = {}
+        # A closure: looking things up in `self` would cost a hundredth of producing each.
+        count, last = self.count, self.last
+
+        def take(error: KafkaError | None, message: Any) -> None:
+            partition = message.partition()
+            if error is not None:
+                self._refused += 1
+                refuse(f"topic {topic}, partition {partition}, key {message.key()!r}: {error.str()}")
+                return
+            last[partition] = offset = message.offset()
+            count[partition] += 1
+            if on_delivered is not None:
+                on_delivered(topic, partition, offset)
+
+        self.take = take
+
+    @property
+    def total(self) -> int:
+        """Messages that were answered."""
+        return self._refused + sum(self.count.values())
+
+
 class Publisher:
     """Acknowledged, ordered, idempotent producing; use it from one thread at a time.
 
@@ -139,23 +182,29 @@ class Publisher:
 
     def __init__(self, config: Mapping[str, Any], *, on_delivered: DeliveryCallback | None = None) -> None:
         self._producer = new_client(Producer, {**PRODUCER_DEFAULTS, **config})
-        self._delivered: dict[tuple[str, int], tuple[int, int]] = {}
         self._on_delivered = on_delivered
+        self._reports: dict[str, _Reports] = {}
         self._refused: list[str] = []
-        self._sent = self._reported = 0
+        self._sent = 0
         self._until_poll = _POLL_EVERY
         self._closed = False
         self._given_up = False
 
     @property
     def delivered(self) -> Mapping[tuple[str, int], tuple[int, int]]:
-        """(topic, partition) -> (messages acknowledged, last offset), as far as polled; a live view."""
-        return self._delivered
+        """(topic, partition) -> (messages acknowledged, last offset), as far as polled; from any thread."""
+        # Lists first: a partition may come up in another thread meanwhile.
+        return {
+            (topic, partition): (count, reports.last[partition])
+            for topic, reports in list(self._reports.items())
+            for partition, count in list(reports.count.items())
+        }
 
     @property
     def outstanding(self) -> int:
         """Messages sent and not yet known to be acknowledged."""
-        return self._sent - self._reported  # librdkafka's own count has log events in it
+        # librdkafka's own count has log events in it.
+        return self._sent - sum(reports.total for reports in self._reports.values())
 
     def send(
         self,
@@ -180,15 +229,15 @@ class Publisher:
         Raises:
             PublishError: an earlier message was refused for good, or this one is (too large); it is not queued.
         """
-        produce = self._producer.produce
+        produce, report = self._producer.produce, self._reports_of(topic).take
         while True:
             if self._refused:
                 self._raise_refused()
             try:
                 if headers:
-                    produce(topic, value, key, partition, self._report, None, timestamp_ms, list(headers))
+                    produce(topic, value, key, partition, report, None, timestamp_ms, list(headers))
                 else:
-                    produce(topic, value, key, partition, self._report, None, timestamp_ms)
+                    produce(topic, value, key, partition, report, None, timestamp_ms)
             except BufferError:
                 self._producer.poll(_SLICE_SECONDS)
                 self._raise_given_up()
@@ -220,20 +269,29 @@ class Publisher:
         count = len(values)
         partitions = [-1] * count if partitions is None else partitions
         timestamps_ms = [0] * count if timestamps_ms is None else timestamps_ms
-        produce, poll, report = self._producer.produce, self._producer.poll, self._report
+        if {len(keys), len(partitions), len(timestamps_ms)} != {count}:
+            raise ValueError("keys, values, partitions and timestamps are not of one length")
         rows = zip(keys, values, partitions, timestamps_ms, strict=True)
-        for row, (key, value, partition, timestamp_ms) in enumerate(rows):
-            if not row % _POLL_EVERY:
-                poll(0)
-                if self._refused:
-                    self._raise_refused()
-            try:
-                produce(topic, value, key, partition, report, None, timestamp_ms)
-            except (BufferError, KafkaException):
-                # The careful way: it waits, or says what is wrong.
-                self.send(topic, key, value, partition=partition, timestamp_ms=timestamp_ms)
-            else:
-                self._sent += 1
+        for _ in range(0, count, _POLL_EVERY):
+            self.poll()
+            self._send_rows(topic, islice(rows, _POLL_EVERY))
+
+    def _send_rows(self, topic: str, rows: Iterable[tuple[bytes | None, bytes | None, int, int]]) -> None:
+        """Queue (key, value, partition, timestamp) of each row; raises as `send`."""
+        produce, report = self._producer.produce, self._reports_of(topic).take
+        taken = 0  # counted in `_sent` at the end: cheaper
+        try:
+            for key, value, partition, timestamp_ms in rows:
+                try:
+                    produce(topic, value, key, partition, report, None, timestamp_ms)
+                except (BufferError, KafkaException):
+                    self._sent, taken = self._sent + taken, 0
+                    # The careful way: it waits, or says what is wrong.
+                    self.send(topic, key, value, partition=partition, timestamp_ms=timestamp_ms)
+                else:
+                    taken += 1
+        finally:
+            self._sent += taken
 
     def poll(self) -> None:
         """Take note of what was acknowledged meanwhile; does not block.
@@ -307,21 +365,11 @@ class Publisher:
                 error.add_note(f"{lost} messages sent before may not have reached Kafka")
             self._abandon()
 
-    def _report(self, error: KafkaError | None, message: Any) -> None:
-        """Once a message, from within poll and flush."""
-        self._reported += 1
-        topic, partition = message.topic(), message.partition()
-        if error is not None:
-            self._refused.append(
-                f"topic {topic}, partition {partition}, key {message.key()!r}: {error.str()}"
-            )
-            return
-        offset = message.offset()
-        place = topic, partition
-        before = self._delivered.get(place)
-        self._delivered[place] = (1 if before is None else before[0] + 1, offset)
-        if self._on_delivered is not None:
-            self._on_delivered(topic, partition, offset)
+    def _reports_of(self, topic: str) -> "_Reports":
+        reports = self._reports.get(topic)
+        if reports is None:
+            reports = self._reports[topic] = _Reports(topic, self._refused.append, self._on_delivered)
+        return reports
 
     def _raise_given_up(self) -> None:
         if self._given_up:

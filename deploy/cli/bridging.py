@@ -34,8 +34,8 @@ def bridge_mqtt(given: Given) -> None:
     brokers may be away for a while. A message that is no reading goes to the readings' dead letters, with the reason.
 
     Which topics, and what in them is device, time, metrics and fault, say the rules: a list in the settings file, as
-    `sigmawatch settings` shows it. Without one it reads what iot-mock-service publishes: power, voltage, current and
-    energy of energy/devices/{device_id}/data. Another rule would be
+    `sigmawatch settings` shows it. Without one it reads what iot-mock-service and `sigmawatch simulate --mqtt`
+    publish: every number of energy/devices/{device_id}/data. Another rule would be
 
       bridge: {rules: [{topic: "plant/{line}/{device_id}", time: $.at, time_format: epoch_ms, metrics: {$.t: temperature}}]}
 

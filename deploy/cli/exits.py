@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import typer
 
 from deploy.cli.terminal import error_line
-from schemas.errors import ConfigError, InputError, SigmawatchError
+from schemas.errors import ConfigError, InputError, OutputClosedError, SigmawatchError
 
 REFUSED = 1
 USAGE = 2
@@ -61,11 +61,11 @@ def _outcome(command: Callable[[], int | None]) -> int:
         if said := error.format_message():  # without one, help was shown instead
             error_line(_usage(said, getattr(error, "ctx", None)))
         code = USAGE
+    except (BrokenPipeError, ReaderGoneError, OutputClosedError):
+        code = _reader_gone()
     except SigmawatchError as error:
         error_line(str(error).rstrip())
         code = exit_code(error)
-    except (BrokenPipeError, ReaderGoneError):
-        code = _reader_gone()
     except OSError as error:
         if error.filename is None:
             raise

@@ -3,8 +3,6 @@
 from producers.mqtt.address import MqttAddress, parse_address
 from schemas.settings import BridgeSettings
 
-__all__ = ["MqttAddress", "address_of"]
-
 
 def address_of(settings: BridgeSettings) -> MqttAddress:
     """The address that the settings give.

@@ -17,9 +17,10 @@ from paho.mqtt.client import MQTTMessage
 
 from producers.bridge.arrivals import Arrival, ArrivalJournal, Key, key_of
 from producers.bridge.decode import RuleReader
-from producers.bridge.link import LinkDownError
 from producers.bridge.metrics import BridgeMetrics
 from producers.clock import Clock
+from producers.mqtt.link import LinkDownError
+from producers.mqtt.pauses import Pauses
 from schemas.errors import PublishError
 from schemas.failpoints import fail_point
 
@@ -31,15 +32,12 @@ Settle = Callable[[Sequence[Arrival], float, PublishError | None], None]
 _LOG = structlog.get_logger(__name__)
 
 _TURN_SECONDS = 0.25  # longest time without a look at the stop
-_SHORTEST_PAUSE = 0.2
-_LONGEST_PAUSE = 10.0
-_MANY = 5
 _SECOND_US = 1_000_000
 _STUCK_SECONDS = 60.0  # without a turn of the loop: a restart would help
 
 
 class Link(Protocol):
-    """What is used of `producers.bridge.link.MqttLink`."""
+    """What is used of `producers.mqtt.link.MqttLink`."""
 
     connection: int
     resumed: bool
@@ -73,32 +71,6 @@ class BridgeOptions:
     max_payload_bytes: int = 262_144
     max_in_flight: int = 1000
     drain_seconds: float = 10.0
-
-
-class Pauses:
-    """How long to wait before the next attempt to connect.
-
-    A connection that is lost at once counts as a failed attempt: two clients of one id throw each other out, and
-    should not do it many times a second.
-    """
-
-    def __init__(self) -> None:
-        self._pause = 0.0
-        self._short = 0
-
-    def after(self, lived: float | None) -> float:
-        """Seconds to wait after an attempt that gave a connection of `lived` seconds, None for none."""
-        if lived is not None and lived > _LONGEST_PAUSE:
-            self._pause, self._short = 0.0, 0
-        elif lived is not None:
-            self._short += 1
-        self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, self._pause * 2))
-        return self._pause
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether it is time, now and then, to say that connections do not last."""
-        return self._short > 0 and self._short % _MANY == 0
 
 
 class Bridge:

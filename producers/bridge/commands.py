@@ -11,10 +11,10 @@ from producers.bridge.arrivals import Arrival, ArrivalJournal
 from producers.bridge.bridge import Bridge, BridgeOptions, Settle
 from producers.bridge.carrier import Carrier
 from producers.bridge.decode import RuleReader
-from producers.bridge.link import LinkOptions, MqttLink
 from producers.bridge.metrics import BridgeMetrics
 from producers.clock import Clock, SystemClock
 from producers.courier import Courier
+from producers.mqtt.link import LinkOptions, MqttLink
 from producers.rounds import Rounds
 from producers.simulation.schedule import time_bounds
 from schemas.bridge_rules import subscriptions

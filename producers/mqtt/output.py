@@ -3,25 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import structlog
 
 from producers.batches import ReadingBatch
-from producers.bridge.link import LinkOptions
 from producers.clock import Clock
 from producers.control.shards import Shard
 from producers.mqtt.address import parse_address
 from producers.mqtt.commands import CommandDesk
-from producers.mqtt.link import DeviceLink
+from producers.mqtt.device_link import DeviceLink
+from producers.mqtt.link import LinkOptions
 from producers.mqtt.outbox import Message, Outbox
-from producers.mqtt.payloads import DataMessages, Episode, require_publishable, simulator_payload
+from producers.mqtt.payloads import DataMessages, require_publishable, simulator_payload
 from producers.mqtt.sender import Link, Sender
 from producers.mqtt.statuses import Statuses
 from producers.mqtt.topics import Topics
 from producers.publish import PartitionCounts
 from producers.simulation.control import CommandQueue
 from producers.simulation.device_fleet import DeviceFleet
-from producers.simulation.program import FOREVER, NONE
 from schemas.readings import Device
 from schemas.settings import MqttSettings
 
@@ -37,7 +35,7 @@ class MqttOutput:
     While the broker is away readings wait in the outbox; when that is full, the simulation waits.
 
     Args:
-        fleet: whose readings it gets; it is looked at after each of its steps.
+        fleet: whose readings it gets.
         outbox: takes messages.
         topics: where to.
         statuses: makes the devices' statuses.
@@ -97,7 +95,7 @@ class MqttOutput:
         if len(batch):
             self._outbox.put(
                 Message(self._topics.data(each.device_id), each.payload, readings=each.readings)
-                for each in self._messages.of(batch, active_episodes(self._fleet))
+                for each in self._messages.of(batch)
             )
 
     def tend(self, _time_us: int) -> None:
@@ -125,21 +123,6 @@ class MqttOutput:
         if len(self._outbox) and not self.connected:
             _LOG.warning("waiting until the MQTT broker has everything", messages=len(self._outbox))
         self._outbox.flush()
-
-
-def active_episodes(fleet: DeviceFleet) -> dict[str, Episode]:
-    """The faults that are active, by device."""
-    of = fleet.population
-    found = {}
-    for slot in np.flatnonzero(of.devices["fault"] != NONE).tolist():
-        device = of.devices[slot]
-        end = int(device["fault_end"])
-        found[of.member(int(device["member"])).spec.device_id] = Episode(
-            int(of.tables.faults["number"][device["fault"]]),
-            int(device["fault_begin"]),
-            None if end == FOREVER else end,
-        )
-    return found
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from producers.batches import ReadingBatch, SeriesTable
 from producers.control.views import iso
 from producers.outputs.checks import require_finite
 from producers.simulation.commands import DeviceView
+from producers.simulation.program import FOREVER, NONE
 from schemas.errors import ConfigError
 from schemas.readings import Device
 
@@ -36,15 +37,6 @@ RESERVED = frozenset(
 """Fields of a message that no metric can be called."""
 
 _as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A fault that is active on a device: its number in the table; `end_us` is None where it lasts until cleared."""
-
-    fault: int
-    begin_us: int
-    end_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +71,11 @@ class DataMessages:
         self._numbers: dict[str, int] = {}
         self._devices = np.empty(0, np.int64)
 
-    def of(self, batch: ReadingBatch, episodes: Mapping[str, Episode]) -> Iterator[DataMessage]:
+    def of(self, batch: ReadingBatch) -> Iterator[DataMessage]:
         """The messages of a batch, in its order, in which a device's readings of one time stand together.
 
         Args:
             batch: as the fleet made it.
-            episodes: the faults that were active at its end, by device.
 
         Raises:
             InputError: a value is no number.
@@ -97,7 +88,7 @@ class DataMessages:
         starts = np.concatenate([[0], np.flatnonzero(new) + 1])
         stops = np.append(starts[1:], len(batch)).tolist()
         first = starts.tolist()
-        left = self._readings_left(batch, starts, episodes)
+        left = self._readings_left(batch, starts).tolist()
         series, values, faults = batch.series.tolist(), batch.value.tolist(), batch.fault.tolist()
         metrics, ids = self._table.metrics, self._table.device_ids
         for number, (start, stop) in enumerate(zip(first, stops, strict=True)):
@@ -110,47 +101,26 @@ class DataMessages:
                 "status": "online",
                 "enabled": True,
             }
-            fields |= self._anomaly(names, faults[start:stop], left.get(number))
+            fields |= self._anomaly(names, faults[start:stop], left[number])
             yield DataMessage(device_id, _as_json(fields).encode(), stop - start)
 
-    def _anomaly(self, names: list[str], faults: list[int], left: int | None) -> dict[str, Any]:
+    def _anomaly(self, names: list[str], faults: list[int], left: int) -> dict[str, Any]:
         fault = max(faults)
         if fault < 0:
             return {"anomaly": False}
         fields: dict[str, Any] = {"anomaly": True, "anomaly_type": self._table.faults[fault]}
-        if left is not None:
+        if left != NONE:
             fields["anomaly_duration_remaining"] = left
         changed = [name for name, label in zip(names, faults, strict=True) if label >= 0]
         return {**fields, "anomaly_metrics": changed}
 
-    def _readings_left(
-        self, batch: ReadingBatch, starts: NDArray[np.int64], episodes: Mapping[str, Episode]
-    ) -> dict[int, int]:
-        """Message -> readings that its fault will still have; none where it lasts until it is cleared.
-
-        Of an episode that is over at the batch's end, the batch itself says how long it lasted.
-        """
-        fault = np.maximum.reduceat(batch.fault, starts)
-        left: dict[int, int] = {}
-        later: dict[
-            str, tuple[int, int, int]
-        ] = {}  # device -> fault, time and readings left of its next message
-        for number in np.flatnonzero(fault >= 0)[::-1].tolist():
-            row = int(starts[number])
-            device_id, label, time = (
-                self._table.device_ids[int(batch.series[row])],
-                int(fault[number]),
-                int(batch.time[row]),
-            )
-            episode = episodes.get(device_id)
-            if episode is not None and episode.fault == label and episode.begin_us <= time:
-                if episode.end_us is not None:
-                    left[number] = max(0, -((time - episode.end_us) // self._interval_us) - 1)
-                continue
-            then, at, more = later.get(device_id, (-1, 0, 0))
-            left[number] = more + 1 if (then, at) == (label, time + self._interval_us) else 0
-            later[device_id] = label, time, left[number]
-        return left
+    def _readings_left(self, batch: ReadingBatch, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(messages,) readings that the fault of each will still have; NONE where it lasts until it is cleared."""
+        if batch.fault_end is None:
+            return np.full(len(starts), NONE)
+        end, time = batch.fault_end[starts], batch.time[starts]
+        left = np.maximum(-((time - end) // self._interval_us) - 1, 0)
+        return np.where(end == FOREVER, NONE, left)
 
     def _device_of_series(self) -> NDArray[np.int64]:
         """(series,) a number for each device."""

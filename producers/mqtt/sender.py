@@ -8,11 +8,11 @@ from typing import Protocol
 import structlog
 from paho.mqtt.client import MQTTMessage
 
-from producers.bridge.bridge import Pauses
-from producers.bridge.link import LinkDownError
 from producers.clock import Clock
-from producers.mqtt.link import Acknowledgement
+from producers.mqtt.device_link import Acknowledgement
+from producers.mqtt.link import LinkDownError
 from producers.mqtt.outbox import Message, Outbox
+from producers.mqtt.pauses import Pauses
 from schemas.errors import PublishError, SigmawatchError
 
 _LOG = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ OnCommand = Callable[[str, bytes, bool], None]
 
 
 class Link(Protocol):
-    """What is used of `producers.mqtt.link.DeviceLink`."""
+    """What is used of `producers.mqtt.device_link.DeviceLink`."""
 
     connection: int
     resumed: bool

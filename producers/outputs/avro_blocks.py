@@ -10,7 +10,7 @@ import numpy as np
 from producers.batches import ReadingBatch, SeriesTable
 from producers.encode_kernel import fill, sizes
 from producers.outputs.checks import checked_faults, checked_names, require_finite
-from producers.outputs.packed import PackedTexts
+from producers.packed import PackedTexts
 from schemas.catalogue import Subject, packaged_versions
 
 MAGIC = b"Obj\x01"
@@ -70,7 +70,7 @@ class AvroBlocks:
         require_finite(batch, self._table)
         names, faults = self._names, self._faults
         ends = np.empty(len(batch), np.int64)
-        sizes(np.diff(names.start), np.diff(faults.start), 0, batch.series, batch.time, batch.fault, ends)
+        sizes(names.start, faults.start, 0, batch.series, batch.time, batch.fault, ends)
         out = np.empty(ends[-1], np.uint8)
         fill(
             _NO_HEADER,

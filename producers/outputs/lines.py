@@ -11,7 +11,7 @@ import numpy as np
 from producers.batches import ReadingBatch, SeriesTable
 from producers.outputs.checks import checked_faults, checked_names, require_finite
 from producers.outputs.lines_kernel import NUMBER_BYTES, TIME_BYTES, count_decimals, write_lines
-from producers.outputs.packed import PackedTexts
+from producers.packed import PackedTexts
 from schemas.errors import InputError
 
 _FIRST_US = -62_135_596_800_000_000

@@ -9,16 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
-from schemas.errors import ConfigError, InputError, SigmawatchError
+from schemas.errors import ConfigError, InputError, OutputClosedError
 
 # A fifth of level 9's time, for files a fifth larger.
 _GZIP_LEVEL = 3
 
 Buffer = bytes | memoryview
-
-
-class OutputClosedError(SigmawatchError):
-    """Nobody reads our output any more."""
 
 
 class Target(Protocol):

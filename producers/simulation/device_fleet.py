@@ -177,9 +177,9 @@ class DeviceFleet:
         of = self.population
         first, last = self._place_at(begin_us), self._place_at(end_us)
         if last <= first:
-            return ReadingBatch.of([], [], [], [])
+            return ReadingBatch.of([], [], [], [], [])
         room = ((last - first) // len(of.devices) + 1) * of.rows
-        series, time, fault = (np.empty(room, np.int64) for _ in range(3))
+        series, time, fault, fault_end = (np.empty(room, np.int64) for _ in range(4))
         value = np.empty(room)
         zone_begin = begin_us - begin_us % ZONE_STEP_US
         tables = of.tables
@@ -187,9 +187,9 @@ class DeviceFleet:
             of.devices, of.series, of.numbers,
             tables.types, tables.states, tables.metrics, tables.cycles, tables.follows, tables.faults,
             of.zones.offsets(zone_begin, end_us, ZONE_STEP_US), zone_begin,
-            self.interval_us, first, last, series, time, value, fault, of.started,
+            self.interval_us, first, last, series, time, value, fault, fault_end, of.started,
         )  # fmt: skip
-        return ReadingBatch(series[:size], time[:size], value[:size], fault[:size])
+        return ReadingBatch(series, time, value, fault, fault_end).rows(0, size)
 
     # Commands
 

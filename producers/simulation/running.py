@@ -31,6 +31,7 @@ from producers.simulation.board import StatusBoard
 from producers.simulation.choosing import Chosen, choose
 from producers.simulation.control import CommandQueue, SimulationStatus
 from producers.simulation.device_fleet import DeviceFleet
+from producers.simulation.fault_log import FaultLog
 from producers.simulation.schedule import time_bounds
 from producers.simulation.simulator import (
     Chore,
@@ -109,20 +110,22 @@ def run_simulate(
     with ExitStack() as stack:
         output = stack.enter_context(_output(settings, chosen, start, queue, clock, codec, publisher))
         saving = _saving(start, output, clock)
-        every = (
-            settings.simulate.reload
-            if chosen.legacy.reload_interval is None
-            else chosen.legacy.reload_interval
-        )
-        chores: list[Chore] = [commanding(fleet, queue), board]
-        if isinstance(output, TendedOutput):
-            chores.append(output.tend)
-        if every > 0.0 and chosen.files:
-            chores.append(reloading(fleet, chosen, options, every, clock))
-        if saving:
-            chores.append(saving)
+        chores: list[Chore] = [
+            commanding(fleet, queue),
+            board,
+            *_chores(settings, chosen, options, fleet, output, saving, clock),
+        ]
         schedule = scheduling(fleet, chosen.options, bounds, chosen.timeline, start.saved)
-        simulator = Simulator(fleet, output, schedule, clock, chores=chores, running=control.running)
+        simulator = Simulator(
+            fleet,
+            output,
+            schedule,
+            clock,
+            chores=chores,
+            running=control.running,
+            # Else a fault of a few readings would come and go within a piece, and the log miss it.
+            longest_us=fleet.interval_us if _tells_faults(settings) else None,
+        )
         stack.enter_context(_controlled(settings, control, chosen, shard, on_listening))
         clock.wait(chosen.legacy.start_delay, stop)
 
@@ -137,6 +140,34 @@ def run_simulate(
         if isinstance(output, TroubledOutput):
             summary = replace(summary, troubles=asdict(output.counts))
         return summary
+
+
+def _chores(
+    settings: Settings,
+    chosen: Chosen,
+    options: SimulateOptions,
+    fleet: DeviceFleet,
+    output: Output,
+    saving: Saving | None,
+    clock: Clock,
+) -> list[Chore]:
+    """What is done between two pieces, as options and settings ask for it."""
+    chores: list[Chore] = []
+    if isinstance(output, TendedOutput):
+        chores.append(output.tend)
+    own = chosen.legacy.reload_interval
+    every = settings.simulate.reload if own is None else own
+    if every > 0.0 and chosen.files:
+        chores.append(reloading(fleet, chosen, options, every, clock))
+    if saving:
+        chores.append(saving)
+    if _tells_faults(settings):
+        chores.append(FaultLog(fleet))
+    return chores
+
+
+def _tells_faults(settings: Settings) -> bool:
+    return settings.log.level == "debug"
 
 
 def _start(chosen: Chosen) -> _Start:

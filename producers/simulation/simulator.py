@@ -17,6 +17,8 @@ _TICK_S = 0.01
 # A piece's size bounds memory and the time until a stop is noticed.
 _PIECE_READINGS = 10_000
 _PROGRESS_S = 0.5
+# Longest wait without a look at the chores: a command is obeyed within it, and twenty looks a second cost nothing.
+_LISTEN_S = 0.05
 
 
 class Output(Protocol):
@@ -127,6 +129,7 @@ class Simulator:
         clock: the time.
         chores: done between two pieces, also while the simulation is paused.
         running: cleared to pause; virtual time as fast as real time goes on unsent then, any other waits.
+        longest_us: a piece is no longer than so much virtual time, however few readings it has.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Simulator:
         *,
         chores: Sequence[Chore] = (),
         running: Event | None = None,
+        longest_us: int | None = None,
     ) -> None:
         self._fleet = fleet
         self._output = output
@@ -145,6 +149,7 @@ class Simulator:
         self._clock = clock
         self._chores = chores
         self._running = running
+        self._longest_us = longest_us
         self._tally = _Tally()
         self._reported = clock.monotonic()
 
@@ -190,7 +195,7 @@ class Simulator:
                 position, pace = self._pause(schedule, position, pace, stop)
                 continue
             due = pace.due_us()
-            furthest = position + max(1, int(_PIECE_READINGS / fleet.rate * 1e6))
+            furthest = position + self._piece_us()
             limit = furthest if due is None else min(due + 1, furthest)
             limit = limit if end is None else min(limit, end)
             if limit > position:
@@ -203,12 +208,17 @@ class Simulator:
             if due is not None and position > due:
                 next_us = fleet.next_time(position)
                 delay = pace.seconds_until(next_us if end is None else min(next_us, end))
-                clock.wait(min(max(delay, _TICK_S), _PROGRESS_S), stop)
+                clock.wait(min(max(delay, _TICK_S), _LISTEN_S), stop)
         self._do_chores(position)
+
+    def _piece_us(self) -> int:
+        """How much virtual time a piece has at most."""
+        piece = max(1, int(_PIECE_READINGS / self._fleet.rate * 1e6))
+        return piece if self._longest_us is None else min(piece, self._longest_us)
 
     def _pause(self, schedule: Schedule, position: int, pace: Pace, stop: Event) -> tuple[int, Pace]:
         """Wait a moment; where virtual time goes on from then, and its pace."""
-        self._clock.wait(_PROGRESS_S, stop)
+        self._clock.wait(_LISTEN_S, stop)
         due = pace.due_us()
         if schedule.speed == 1.0 and due is not None and due >= position:
             self._fleet.skip_to(due + 1)

@@ -264,7 +264,7 @@ def _step_device(
 @compiled
 def step(
     devices, series, numbers, types, states, metrics, cycles, follows, faults, zones, zone_begin_us,
-    interval, first, last, out_series, out_time, out_value, out_fault, started,
+    interval, first, last, out_series, out_time, out_value, out_fault, out_end, started,
 ):  # fmt: skip
     """Move the fleet from grid place `first` to `last`; a place is (number of the interval) * devices + device.
 
@@ -275,7 +275,7 @@ def step(
         zone_begin_us: beginning of the first quarter of an hour.
         interval: µs between two readings of a device.
         first, last: places.
-        out_series, out_time, out_value, out_fault: (room,) filled with the readings.
+        out_series, out_time, out_value, out_fault, out_end: (room,) filled with the readings.
         started: (fault names,) counts the episodes that begin by themselves.
 
     Returns:
@@ -316,6 +316,7 @@ def step(
             out_time[count] = time
             out_value[count] = row.value
             out_fault[count] = row.label
+            out_end[count] = device.fault_end
             count += 1
     return count
 

@@ -65,7 +65,7 @@ def consume(settings, topic, partitions=PARTITIONS):
     """All messages of a topic, by partition."""
     consumer = Consumer(client_config(settings.kafka, **{"group.id": "check", "enable.partition.eof": True}))
     consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
-    found, open_ends, deadline = [], set(range(partitions)), time.monotonic() + 30
+    found, open_ends, deadline = [], set(range(partitions)), time.monotonic() + 90
     while open_ends and time.monotonic() < deadline:
         for message in consumer.consume(500, 0.2):
             if message.error() is None:
@@ -215,7 +215,7 @@ def test_follow_until_stopped(settings, topics, tmp_path):
     )
     thread.start()
     # What is recorded depends on when the recorder is there: send until it has seen something.
-    deadline, sent = time.monotonic() + 20, 0
+    deadline, sent = time.monotonic() + 90, 0
     partial = tmp_path / "r.avro.part"
     with Publisher(client_config(settings.kafka)) as publisher:
         while time.monotonic() < deadline and not (partial.exists() and partial.stat().st_size > 100_000):
@@ -226,7 +226,7 @@ def test_follow_until_stopped(settings, topics, tmp_path):
             if sent % 200 == 0:
                 publisher.flush()
     stop.set()
-    thread.join(20)
+    thread.join(90)
     assert summaries[0].stopped
     values = [m.value for m in recorded(path)]
     assert values

@@ -25,7 +25,7 @@ from schemas.settings import load_settings
 from tests.support.mosquitto import Mosquitto
 from tests.support.processing import Pipeline
 
-SECONDS = 60.0
+SECONDS = 120.0
 CODEC = Codec(Catalogue())
 ROOT = Path(__file__).parents[4]
 FIELDS = ("power", "voltage", "current", "energy")

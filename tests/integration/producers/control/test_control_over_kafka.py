@@ -63,7 +63,7 @@ def worker(settings, number, groups=GROUPS):
         running_fleet(groups, shard) as fleet,
         KafkaControl(Bus.of(settings), shard, fleet.control) as control,
     ):
-        control.wait_until_ready(30)
+        control.wait_until_ready(90)
         yield fleet, control
 
 
@@ -198,7 +198,7 @@ def test_an_outage_of_the_broker_is_survived(broker, workers):
         assert ids(control.apply(UpdateDevices(Selector(ours), name="here"))) == [ours]
     finally:
         broker.resume()
-    until(lambda: answers(control), 60)
+    until(lambda: answers(control), 120)
     (view,) = control.apply(ListDevices(Selector(away))).devices
     assert view.device.name != "late"
 
@@ -221,7 +221,7 @@ def test_by_http(settings):
         for port in ports:
             url = f"http://127.0.0.1:{port}"
             # Topics that were just made: a worker that cannot read them yet is answered for with 504.
-            until(lambda url=url: httpx.get(f"{url}/api/v1/devices", timeout=30).is_success, 60.0)
+            until(lambda url=url: httpx.get(f"{url}/api/v1/devices", timeout=30).is_success, 120.0)
             devices = httpx.get(f"{url}/api/v1/devices", timeout=30).json()["data"]
             assert len(devices) == 8
             for device in devices:

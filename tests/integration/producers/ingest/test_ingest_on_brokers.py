@@ -23,7 +23,7 @@ from tests.support.processing import Pipeline
 
 pytestmark = pytest.mark.integration
 
-SECONDS = 60.0
+SECONDS = 120.0
 CODEC = Codec(Catalogue())
 DETECTED = {"status": "Data received and processed"}
 ROOT = Path(__file__).parents[4]

@@ -12,7 +12,7 @@ from producers.simulation.running import run_simulate
 from schemas.errors import SigmawatchError
 from schemas.settings import load_settings
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def until(holds, seconds=SECONDS):

@@ -6,9 +6,9 @@ import pytest
 from mqtt_simulations import until
 from pydantic import SecretStr
 
-from producers.bridge.link import LinkOptions
 from producers.mqtt.address import parse_address
-from producers.mqtt.link import DeviceLink
+from producers.mqtt.device_link import DeviceLink
+from producers.mqtt.link import LinkOptions
 from producers.mqtt.outbox import Message
 from schemas.settings import MqttSettings
 from tests.support.mosquitto import Mosquitto

@@ -1,6 +1,5 @@
 """From simulated devices over MQTT to Kafka: every reading arrives, as it was simulated."""
 
-import json
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,15 +23,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.most_real]
 
 CODEC = Codec(Catalogue())
 START = 1_790_000_000_000_000
-EVERY_METRIC = {
-    "topic": "energy/devices/{device_id}/data",
-    "time": "$.timestamp",
-    "metrics": "*",
-    "ignore": ["anomaly_duration_remaining"],
-    "fault": "$.anomaly_type",
-    "fault_when": "$.anomaly",
-    "fault_metrics": "$.anomaly_metrics",
-}
 
 
 @pytest.fixture
@@ -41,10 +31,10 @@ def kafka(broker):
 
 
 @contextmanager
-def bridge(kafka, mosquitto, folder, **chosen):
-    """A bridge in a thread, subscribed."""
+def bridge(kafka, mosquitto, folder):
+    """A bridge in a thread, subscribed, with the rule by default."""
     stop, port = threading.Event(), free_port()
-    overrides = {"mqtt": mosquitto.url, "metrics_port": port, **chosen}
+    overrides = {"mqtt": mosquitto.url, "metrics_port": port}
     settings = load_settings(
         None, {**kafka.overrides(), **{f"bridge.{name}": value for name, value in overrides.items()}}, {}
     )
@@ -87,20 +77,17 @@ def arrived(kafka):
 
 
 @pytest.mark.parametrize(
-    ("options", "rules"),
+    "options",
     [
-        (SimulateOptions(fleet="energy", interval=5.0, anomaly_rate=0.02, duration=900.0), {}),
-        (
-            SimulateOptions(fleet="mixed", devices=60, interval=5.0, anomaly_rate=0.02, duration=120.0),
-            {"rules": json.dumps([EVERY_METRIC])},
-        ),
+        SimulateOptions(fleet="energy", interval=5.0, anomaly_rate=0.02, duration=900.0),
+        SimulateOptions(fleet="mixed", devices=60, interval=5.0, anomaly_rate=0.02, duration=120.0),
     ],
     ids=["energy", "mixed"],
 )
-def test_every_reading_arrives_as_it_was_simulated(kafka, mosquitto, tmp_path, options, rules):
+def test_every_reading_arrives_as_it_was_simulated(kafka, mosquitto, tmp_path, options):
     chosen = {**asdict(options), "start": START, "speed": MAX_SPEED, "seed": 4}
     expected = simulated(SimulateOptions(**chosen))
-    with bridge(kafka, mosquitto, tmp_path, **rules):
+    with bridge(kafka, mosquitto, tmp_path):
         with simulation({"mqtt.url": mosquitto.url}, **chosen) as run:
             run.join()
         assert run.summary.produced == len(expected)

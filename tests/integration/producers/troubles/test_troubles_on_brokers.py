@@ -83,7 +83,7 @@ def consume(kafka, topic):
     """All messages of a topic."""
     consumer = Consumer(client_config(kafka, **{"group.id": "check", "enable.partition.eof": True}))
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    found, open_ends, deadline = [], set(range(PARTITIONS)), time.monotonic() + 60
+    found, open_ends, deadline = [], set(range(PARTITIONS)), time.monotonic() + 120
     while open_ends and time.monotonic() < deadline:
         for message in consumer.consume(500, 0.2):
             if message.error() is None:

@@ -12,10 +12,10 @@ from producers.bridge.arrivals import ArrivalJournal, key_of
 from producers.bridge.bridge import Bridge, BridgeOptions
 from producers.bridge.carrier import Carrier
 from producers.bridge.decode import RuleReader
-from producers.bridge.link import LinkDownError
 from producers.bridge.metrics import BridgeMetrics
 from producers.clock import SystemClock
 from producers.courier import Courier
+from producers.mqtt.link import LinkDownError
 from producers.rounds import Rounds
 from schemas.bridge_rules import DEFAULT_RULES, BridgeRule
 from schemas.catalogue import Catalogue

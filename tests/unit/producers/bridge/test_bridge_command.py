@@ -1,22 +1,8 @@
 """The command line of the bridge, where it ends before it connects to anything."""
 
-import logging
-
 import pytest
-import structlog
 
 from deploy.cli.main import main
-
-
-@pytest.fixture(autouse=True)
-def log_as_before():
-    """A command's log goes to what captured its stderr, which is gone afterwards."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    root.handlers, root.level = before, level
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,9 @@ MOCK = {
     "anomaly": False,
 }
 MOCK_US = 1_754_757_000_000_000
+ENERGY = DEFAULT_RULES[0].model_copy(
+    update={"metrics": {name: name for name in ("power", "voltage", "current", "energy")}, "ignore": ()}
+)
 
 
 def read(rule, payload, topic="energy/devices/mock-hvac-001/data"):
@@ -56,7 +59,10 @@ def test_iot_mock_service():
     assert read(DEFAULT_RULES[0], MOCK) == [
         Reading("mock-hvac-001", metric, MOCK_US, value) for metric, value in fields.items()
     ]
+    oven = {**MOCK, "temperature": 180, "door": 0.0}
+    assert [reading.metric for reading in read(DEFAULT_RULES[0], oven)] == [*fields, "temperature", "door"]
     spike = {**MOCK, "anomaly": True, "anomaly_type": "power_spike", "anomaly_duration_remaining": 3}
+    assert [reading.metric for reading in read(DEFAULT_RULES[0], spike)] == [*fields]
     assert {reading.fault for reading in read(DEFAULT_RULES[0], spike)} == {"power_spike"}
     assert {reading.fault for reading in read(DEFAULT_RULES[0], {**MOCK, "anomaly_type": "old"})} == {None}
     assert {reading.fault for reading in read(DEFAULT_RULES[0], {**MOCK, "anomaly": True})} == {"anomaly"}
@@ -96,7 +102,7 @@ def test_iot_mock_service():
     ],
 )
 def test_what_is_no_reading(payload, reason, what):
-    found = refusal(DEFAULT_RULES[0], payload)
+    found = refusal(ENERGY, payload)
     assert found[0] is reason
     assert what in found[1]
 

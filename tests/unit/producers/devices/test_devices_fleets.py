@@ -16,7 +16,7 @@ CATALOGUE = load_catalogue()
 
 
 def test_the_shipped_fleets():
-    assert shipped_fleets() == ["energy", "environmental", "industrial", "mixed", "signal"]
+    assert shipped_fleets() == ["energy", "environmental", "evaluation", "industrial", "mixed", "signal"]
 
 
 @pytest.mark.parametrize("name", shipped_fleets())

@@ -4,8 +4,8 @@ import threading
 from collections import deque
 from types import SimpleNamespace
 
-from producers.bridge.link import LinkDownError
-from producers.mqtt.link import Acknowledgement
+from producers.mqtt.device_link import Acknowledgement
+from producers.mqtt.link import LinkDownError
 from schemas.errors import SigmawatchError
 
 

@@ -2,13 +2,13 @@
 
 import itertools
 import json
+from functools import partial
 
 import pytest
 from fleets_of_mqtt import SECOND, START, energy_fleet, fleet_of_types, rows
 
 from producers.bridge.decode import RuleReader
 from producers.devices.catalogue import load_catalogue
-from producers.mqtt.output import active_episodes
 from producers.mqtt.payloads import (
     RESERVED,
     Answer,
@@ -19,28 +19,19 @@ from producers.mqtt.payloads import (
     status_payload,
 )
 from producers.mqtt.topics import Topics
-from producers.simulation.commands import InjectFault, ListDevices, Selector
-from schemas.bridge_rules import BridgeRule
+from producers.simulation.commands import ClearFaults, InjectFault, ListDevices, Selector, UpdateDevices
+from schemas.bridge_rules import DEFAULT_RULES
 from schemas.dead_letters import TimeBounds
 from schemas.errors import ConfigError, InputError
 from schemas.readings import Device, Reading
 
 HVAC = "mock-hvac-001"
-RULE = BridgeRule(
-    topic="energy/devices/{device_id}/data",
-    time="$.timestamp",
-    metrics="*",
-    ignore=("anomaly_duration_remaining",),
-    fault="$.anomaly_type",
-    fault_when="$.anomaly",
-    fault_metrics="$.anomaly_metrics",
-)
 
 
 def step(fleet, end_us, begin_us=None):
     """The batch from where the fleet stands, and its messages as (device, document, readings)."""
     batch = fleet.between(fleet.position_us or START if begin_us is None else begin_us, end_us)
-    messages = DataMessages(fleet.table, fleet.interval_us).of(batch, active_episodes(fleet))
+    messages = DataMessages(fleet.table, fleet.interval_us).of(batch)
     return batch, [(each.device_id, json.loads(each.payload), each.readings) for each in messages]
 
 
@@ -51,7 +42,7 @@ def of_hvac(messages):
 def test_an_energy_device_speaks_as_iot_mock_service_does():
     fleet = energy_fleet()
     batch = fleet.between(START, START + 5 * SECOND)
-    messages = list(DataMessages(fleet.table, fleet.interval_us).of(batch, {}))
+    messages = list(DataMessages(fleet.table, fleet.interval_us).of(batch))
     assert [each.readings for each in messages] == [4] * 5
     (message,) = [each for each in messages if each.device_id == HVAC]
     value = {metric: value for device, metric, _, value, _ in rows(fleet, batch) if device == HVAC}
@@ -106,6 +97,44 @@ def test_it_is_the_same_in_pieces_of_many_readings(seconds):
     assert documents_in_pieces(seconds) == documents_in_pieces(1)
 
 
+def remaining_with_commands(seconds):
+    """Faults of one kind that commands begin, cut short and make to follow each other, and a device that is away."""
+    fleet, select = energy_fleet(), Selector(HVAC)
+    spike = partial(InjectFault, select, fault="power_spike")
+    for at, what in (
+        (10, spike(readings=6)),
+        (25, ClearFaults(select)),
+        (30, spike(readings=2)),
+        (40, spike(readings=4)),
+        (45, UpdateDevices(select, online=False)),
+        (50, UpdateDevices(select, online=True)),
+        (75, spike(until_cleared=True)),
+        (85, ClearFaults(select)),
+        (90, spike(readings=3)),
+        (95, InjectFault(select, fault="voltage_fluctuation", readings=2)),
+    ):
+        fleet.schedule(START + at * SECOND, what)
+    documents = []
+    while (fleet.position_us or START) < START + 120 * SECOND:
+        documents += of_hvac(step(fleet, (fleet.position_us or START) + seconds * SECOND)[1])
+    return [
+        (document.get("anomaly_type"), document.get("anomaly_duration_remaining")) for document in documents
+    ]
+
+
+@pytest.mark.parametrize("seconds", [1, 8, 40, 120])
+def test_it_is_what_was_known_at_the_reading_whatever_came_later(seconds):
+    none, forever = (None, None), ("power_spike", None)
+    assert remaining_with_commands(seconds) == [
+        none, none,
+        *(("power_spike", left) for left in (5, 4, 3)), none,
+        *(("power_spike", left) for left in (1, 0, 3)),
+        *(("power_spike", left) for left in (1, 0)), none, none, none,
+        forever, forever, none,
+        ("power_spike", 2), ("voltage_fluctuation", 1), ("voltage_fluctuation", 0), none, none, none,
+    ]  # fmt: skip
+
+
 def test_a_fault_until_cleared_has_no_remaining_duration():
     fleet = energy_fleet()
     step(fleet, START + 5 * SECOND)
@@ -126,7 +155,7 @@ def test_who_says_nothing_publishes_nothing():
 def test_metrics_that_say_nothing_are_left_out():
     fleet = energy_fleet()
     batch = fleet.between(START, START + 5 * SECOND)
-    first, second, *_ = DataMessages(fleet.table, fleet.interval_us).of(batch.rows(2, 8), {})
+    first, second, *_ = DataMessages(fleet.table, fleet.interval_us).of(batch.rows(2, 8))
     assert json.loads(first.payload).keys() & {"power", "voltage", "current", "energy"} == {
         "current",
         "energy",
@@ -134,16 +163,19 @@ def test_metrics_that_say_nothing_are_left_out():
     assert (first.readings, second.readings) == (2, 4)
 
 
-@pytest.mark.parametrize("types", [("oven", "fan", "environmental", "signal"), ("hvac", "server")])
-def test_a_reader_gets_back_exactly_the_readings(types):
+@pytest.mark.parametrize(
+    "types", [tuple(sorted(load_catalogue().types)), ("hvac", "server")], ids=["all", "energy"]
+)
+def test_the_default_rule_gives_exactly_the_readings(types):
     fleet = fleet_of_types(types, probability=0.05)
-    reader = RuleReader(RULE)
+    (rule,) = DEFAULT_RULES
+    reader = RuleReader(rule)
     for _ in range(3):
         batch = fleet.between(fleet.position_us or START, (fleet.position_us or START) + 200 * SECOND)
         expected = [Reading(*row) for row in rows(fleet, batch)]
         assert {reading.fault for reading in expected} > {None}
         found = []
-        for message in DataMessages(fleet.table, fleet.interval_us).of(batch, active_episodes(fleet)):
+        for message in DataMessages(fleet.table, fleet.interval_us).of(batch):
             parts = reader.pattern.match(Topics("energy").data(message.device_id))
             readings = reader.readings(parts, message.payload, START, TimeBounds())
             assert len(readings) == message.readings
@@ -154,12 +186,12 @@ def test_a_reader_gets_back_exactly_the_readings(types):
 def test_the_numbers_of_series_may_grow():
     fleet = energy_fleet()
     messages = DataMessages(fleet.table, fleet.interval_us)
-    assert list(messages.of(fleet.between(START, START), {})) == []
-    first = {each.device_id for each in messages.of(fleet.between(START, START + 5 * SECOND), {})}
+    assert list(messages.of(fleet.between(START, START))) == []
+    first = {each.device_id for each in messages.of(fleet.between(START, START + 5 * SECOND))}
     fleet.table.series("later", "power")
     batch = fleet.between(START + 5 * SECOND, START + 10 * SECOND)
     batch.series[:] = fleet.table.series("later", "power")
-    assert {each.device_id for each in messages.of(batch, {})} == {"later"}
+    assert {each.device_id for each in messages.of(batch)} == {"later"}
     assert len(first) == 5
 
 
@@ -168,7 +200,7 @@ def test_what_is_no_number_is_refused():
     batch = fleet.between(START, START + 5 * SECOND)
     batch.value[3] = float("nan")
     with pytest.raises(InputError, match="is no number"):
-        list(DataMessages(fleet.table, fleet.interval_us).of(batch, {}))
+        list(DataMessages(fleet.table, fleet.interval_us).of(batch))
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))

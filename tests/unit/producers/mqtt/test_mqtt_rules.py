@@ -9,6 +9,7 @@ from producers.checks import NotBelievableError
 from schemas.bridge_rules import DEFAULT_RULES, BridgeRule
 from schemas.dead_letters import TimeBounds
 
+FIELDS = ("power", "voltage", "current", "energy")
 FAULTY = {
     "timestamp": "2026-09-21T14:13:21Z",
     "power": 25.0,
@@ -36,8 +37,9 @@ def faults(chosen, **changed):
     "chosen",
     [
         DEFAULT_RULES[0],
-        rule(metrics="*", ignore=["anomaly_duration_remaining"], fault_metrics="$.anomaly_metrics"),
+        rule(metrics={name: name for name in FIELDS}, fault_metrics="$.anomaly_metrics"),
     ],
+    ids=["every number", "named"],
 )
 def test_only_the_metrics_that_it_changed_have_the_fault(chosen):
     some = {"power": None, "voltage": "voltage_fluctuation", "current": "voltage_fluctuation", "energy": None}

@@ -1,5 +1,6 @@
 """The simulator against a clock that only passes while it is waited for."""
 
+import itertools
 from threading import Event
 
 import pytest
@@ -17,13 +18,14 @@ from schemas.errors import ConfigError
 from schemas.settings import Settings, SimulateSettings, TopicSettings
 
 
-def simulator(publisher, codec, clock, **given):
+def simulator(publisher, codec, clock, chores=(), running=None, **given):
     """A simulation of devices with three metrics each, published to the fake publisher."""
     options = SimulateOptions(**{"fleet": "signal", "anomaly_rate": 0.0} | given)
     chosen = choose(options)
     fleet = make_fleet(chosen)
     output = KafkaOutput(publisher, codec, TopicSettings(), fleet.table)
-    return Simulator(fleet, output, scheduling(fleet, options, TimeBounds(), []), clock)
+    schedule = scheduling(fleet, options, TimeBounds(), [])
+    return Simulator(fleet, output, schedule, clock, chores=chores, running=running)
 
 
 def readings_of(publisher, codec):
@@ -81,6 +83,21 @@ def test_fast_time_ends_now(publisher, codec, clock):
     assert summary.produced == 3 * 3600
     assert NOW_US - 3_600_000_000 <= summary.first_us < summary.last_us <= NOW_US
     assert summary.seconds == 0.0
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_commands_do_not_wait_for_the_next_reading(publisher, codec, clock, paused):
+    running, stop, looks = Event(), Event(), []
+    if not paused:
+        running.set()
+
+    def look(_time_us):
+        looks.append(clock.passed)
+        if clock.passed > 60.0:
+            stop.set()
+
+    simulator(publisher, codec, clock, [look], running, devices=2, interval=30.0).run(stop)
+    assert max(later - before for before, later in itertools.pairwise(looks)) < 0.06
 
 
 def test_stop_ends_it_with_everything_acknowledged(publisher, codec, clock):

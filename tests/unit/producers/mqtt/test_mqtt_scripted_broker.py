@@ -8,11 +8,9 @@ import time
 
 import pytest
 
-from producers.bridge.address import MqttAddress, address_of
-from producers.bridge.bridge import Pauses
-from producers.bridge.link import LinkDownError, LinkOptions, MqttLink
-from schemas.errors import ConfigError, SigmawatchError
-from schemas.settings import BridgeSettings
+from producers.mqtt.address import MqttAddress
+from producers.mqtt.link import LinkDownError, LinkOptions, MqttLink
+from schemas.errors import SigmawatchError
 
 LONG = 20.0
 ACCEPTED = b"\x20\x03\x00\x00\x00"
@@ -187,67 +185,3 @@ def test_a_stop_ends_the_wait_for_an_answer(link):
     stop.set()
     with pytest.raises(LinkDownError, match="no answer"):
         link.connect(stop)
-
-
-def test_pauses_grow_and_a_connection_that_lasts_makes_them_short_again():
-    pauses = Pauses()
-    assert [pauses.after(None) for _ in range(4)] == [0.2, 0.4, 0.8, 1.6]
-    assert pauses.after(60.0) == 0.2
-    assert [pauses.after(0.1) for _ in range(7)][-1] == 10.0
-    assert not pauses.suspicious
-    told = []
-    for _ in range(10):
-        pauses.after(0.1)
-        told.append(pauses.suspicious)
-    assert sum(told) == 2
-    pauses.after(None)
-    pauses.after(60.0)
-    assert not pauses.suspicious
-
-
-def address(url, **more):
-    return address_of(BridgeSettings(mqtt=url, **more))
-
-
-def test_addresses():
-    plain = address("mqtt://localhost")
-    assert (plain.host, plain.port, plain.user, plain.tls, plain.websockets) == (
-        "localhost",
-        1883,
-        None,
-        None,
-        False,
-    )
-    secret = address("mqtts://me:p%40ss@[::1]:9999/")
-    assert (secret.host, secret.port, secret.user) == ("::1", 9999, "me")
-    assert secret.password.get_secret_value() == "p@ss"
-    assert secret.tls is not None
-    assert "p@ss" not in repr(secret)
-    assert str(secret) == "::1:9999"
-    web = address("wss://h/broker")
-    assert (web.port, web.path, web.websockets) == (443, "/broker", True)
-    assert address("ws://h").path == "/mqtt"
-    assert address("mqtt://me:old@h", password="new").password.get_secret_value() == "new"
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["mqtt://me:hunter2@h:x", "mqtt://me:hunter2@h/topic", "mqtt://:hunter2@h", "mqtt://me:hunter2@h?x=1"],
-)
-def test_no_address(url):
-    with pytest.raises(ConfigError) as caught:
-        address(url)
-    assert "hunter2" not in str(caught.value)
-
-
-def test_no_address_at_all():
-    with pytest.raises(ConfigError, match=r"bridge\.mqtt is not set"):
-        address_of(BridgeSettings())
-
-
-def test_tls_files_that_are_none(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be used"):
-        address("mqtts://h", ca_file=tmp_path / "nowhere.pem")
-    (tmp_path / "no.pem").write_text("no")
-    with pytest.raises(ConfigError, match="cannot be used"):
-        address("mqtts://h", cert_file=tmp_path / "no.pem")

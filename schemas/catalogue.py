@@ -32,6 +32,7 @@ SCHEMA_IDS = {
     (Subject.READING, 1): 1,
     (Subject.DEVICE, 1): 2,
     (Subject.ANOMALY, 1): 3,
+    (Subject.ANOMALY, 2): 4,
 }
 
 

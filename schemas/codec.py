@@ -19,7 +19,7 @@ import fastavro
 from schemas.catalogue import Schema, SchemaSource, Subject, layout, packaged_versions
 from schemas.dead_letters import DeadLetterReason
 from schemas.errors import CodecError
-from schemas.readings import Anomaly, AnomalyState, Device, Location, Reading
+from schemas.readings import Anomaly, AnomalySeverity, AnomalyState, Device, Location, Reading
 from schemas.wire_check import Check, body_check
 
 MAGIC = 0
@@ -81,7 +81,10 @@ class Codec:
     def encode_anomaly(self, anomaly: Anomaly) -> bytes:
         """An anomaly as a message value; errors as `encode_reading`."""
         record = {field.name: getattr(anomaly, field.name) for field in fields(anomaly)}
-        return self._encode(Subject.ANOMALY, record | {"anomaly_id": str(anomaly.anomaly_id)})
+        storm = None if anomaly.storm_id is None else str(anomaly.storm_id)
+        return self._encode(
+            Subject.ANOMALY, record | {"anomaly_id": str(anomaly.anomaly_id), "storm_id": storm}
+        )
 
     def decode_reading(self, data: bytes | None) -> Reading:
         """A message value as a reading; a non-finite value or an empty id is not judged here.
@@ -109,7 +112,9 @@ class Codec:
         record = _known(self._decode_as(Subject.ANOMALY, data), Anomaly)
         try:
             record["anomaly_id"] = UUID(record["anomaly_id"])
+            record["storm_id"] = None if record["storm_id"] is None else UUID(record["storm_id"])
             record["state"] = AnomalyState(record["state"])
+            record["severity"] = AnomalySeverity(record["severity"])
         except ValueError as error:
             raise CodecError(f"no Anomaly: {error}") from error
         return Anomaly(**record)

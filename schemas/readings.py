@@ -61,15 +61,27 @@ class AnomalyState(StrEnum):
     CLEARED = "CLEARED"
 
 
+class AnomalySeverity(StrEnum):
+    """How bad an episode is, from the least to the most."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    CRITICAL = "CRITICAL"
+
+
 @dataclass(frozen=True, slots=True)
 class Anomaly:
     """A step in the life of an episode of one series.
+
+    A storm, many devices at once, is one as well: device_id is "type:oven" or "place:Denver", metric "*",
+    kind "storm", readings the number of devices.
 
     Attributes:
         anomaly_id: the episode; the same reading always opens the same id.
         device_id: also the message's key.
         metric: with device_id it names the series.
-        kind: what is wrong, as "deviation".
+        kind: what is wrong, named as a fault is: spike, drop, level_shift, drift, ...; CLEARED may say it better
+            than OPENED did, for the whole episode is known then.
         state: OPENED, later CLEARED.
         opened_at: time of the reading that opened the episode, µs.
         cleared_at: time of the reading that ended it, µs; None while OPENED.
@@ -79,6 +91,12 @@ class Anomaly:
         fault: fault of the reading that opened the episode, where it is known.
         detected_at: Kafka timestamp of the record that opened the episode, µs; never the wall clock, so that a
             replay gives the same bytes.
+        severity: how bad it is.
+        channel: of the detector, that opened the episode: spike, jump, pattern, range, shift, energy, stuck, gap,
+            flicker, dwell, invalid, model, storm; empty where it is not known.
+        expected: value that was expected of the most deviating reading; None where no value is, as in a gap.
+        reason: why, in words, for people.
+        storm_id: anomaly_id of the storm that the episode belongs to.
     """
 
     anomaly_id: UUID
@@ -97,3 +115,8 @@ class Anomaly:
     readings: int
     fault: str | None
     detected_at: int
+    severity: AnomalySeverity = AnomalySeverity.WARNING
+    channel: str = ""
+    expected: float | None = None
+    reason: str = ""
+    storm_id: UUID | None = None

@@ -78,7 +78,9 @@ def render_line(log: LogId, offset: int, anomaly: Anomaly) -> bytes:
         if fields[name] is not None:
             fields[name] = _iso(fields[name])
     fields["anomaly_id"] = str(anomaly.anomaly_id)
+    fields["storm_id"] = None if anomaly.storm_id is None else str(anomaly.storm_id)
     fields["state"] = str(anomaly.state)
+    fields["severity"] = str(anomaly.severity)
     for name, value in fields.items():
         if isinstance(value, float) and not math.isfinite(value):
             fields[name] = None  # JSON has no word for it

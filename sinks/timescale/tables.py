@@ -27,15 +27,17 @@ ON CONFLICT (device_id, metric, time) DO NOTHING"""  # noqa: S608
 
 _ANOMALY_COLUMNS = (
     "anomaly_id, device_id, metric, kind, state, opened_at, cleared_at, value, score, mean, std, lower, upper, "
-    "readings, fault, detected_at"
+    "readings, fault, detected_at, severity, channel, expected, reason, storm_id"
 )
 _INSERT_ANOMALY = f"""INSERT INTO anomalies ({_ANOMALY_COLUMNS})
 VALUES ({", ".join(f"%({name})s" for name in _ANOMALY_COLUMNS.split(", "))})
 ON CONFLICT (anomaly_id, opened_at) DO NOTHING"""  # noqa: S608
-# An episode only goes forward: it gathers readings, then it is cleared, once.
+# An episode only goes forward: it gathers readings, then it is cleared, once. It may join a storm, and does not leave it.
 _UPDATE_ANOMALY = """UPDATE anomalies
-SET state = %(state)s, cleared_at = %(cleared_at)s, value = %(value)s, score = %(score)s, mean = %(mean)s, std = %(std)s,
-    lower = %(lower)s, upper = %(upper)s, readings = %(readings)s, fault = %(fault)s
+SET kind = %(kind)s, state = %(state)s, cleared_at = %(cleared_at)s, value = %(value)s, score = %(score)s,
+    mean = %(mean)s, std = %(std)s, lower = %(lower)s, upper = %(upper)s, readings = %(readings)s, fault = %(fault)s,
+    severity = %(severity)s, channel = %(channel)s, expected = %(expected)s, reason = %(reason)s,
+    storm_id = coalesce(%(storm_id)s, storm_id)
 WHERE anomaly_id = %(anomaly_id)s AND opened_at = %(opened_at)s AND state = 'OPENED'
   AND (%(state)s = 'CLEARED' OR %(readings)s > readings)"""
 
@@ -209,6 +211,11 @@ def anomaly_values(anomaly: Anomaly) -> dict[str, object]:
         "readings": anomaly.readings,
         "fault": anomaly.fault,
         "detected_at": to_datetime(anomaly.detected_at),
+        "severity": str(anomaly.severity),
+        "channel": anomaly.channel,
+        "expected": anomaly.expected,
+        "reason": anomaly.reason,
+        "storm_id": anomaly.storm_id,
     }
 
 

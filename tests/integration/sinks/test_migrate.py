@@ -21,6 +21,11 @@ from tests.support.sinks import Database, DatabaseServer, new_database, new_role
 pytestmark = pytest.mark.integration
 
 
+_ANOMALY_OF_BEFORE = """INSERT INTO anomalies (anomaly_id, device_id, metric, kind, state, opened_at, value, score, mean,
+    std, lower, upper, readings, detected_at)
+VALUES ('00000000-0000-0000-0000-000000000001', 'd', 'm', 'deviation', 'OPENED', '2020-01-01', 9, 5, 1, 1, 0, 2, 1, now())"""
+
+
 def connect(database: Database) -> psycopg.Connection:
     return psycopg.connect(database.url, autocommit=True)
 
@@ -81,6 +86,36 @@ def test_a_database_that_gains_timescaledb_keeps_its_rows(real_database_server: 
         assert hypertables(connection) == {"readings", "anomalies"}
         assert connection.execute("SELECT sum(value) FROM readings").fetchone() == (3.0,)
         assert connection.execute("SELECT sum(readings) FROM readings_hourly").fetchone() == (2,)
+
+
+def test_anomalies_of_before_their_details_have_the_defaults(every_database_server: DatabaseServer) -> None:
+    older = [migration for migration in packaged_migrations() if migration.name != "anomaly_details"]
+    with new_database(every_database_server) as fresh, connect(fresh) as connection:
+        migrate(connection, older)
+        connection.execute(_ANOMALY_OF_BEFORE)
+        assert [migration.name for migration in migrate(connection)] == ["anomaly_details"]
+        found = connection.execute("SELECT severity, channel, expected, reason, storm_id FROM anomalies")
+        assert found.fetchall() == [("WARNING", "", None, "", None)]
+        # The sink of before works on until it is replaced.
+        connection.execute(_ANOMALY_OF_BEFORE.replace("VALUES ('0", "VALUES ('1"))
+        assert connection.execute("SELECT count(*) FROM anomalies").fetchone() == (2,)
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        ("severity = 'CRITICAL' AND state = 'OPENED' ORDER BY opened_at DESC LIMIT 10", "open_severity"),
+        ("storm_id = '00000000-0000-0000-0000-000000000007'", "storm"),
+    ],
+)
+def test_questions_about_anomalies_have_an_index(
+    plain_database: Database, condition: str, index: str
+) -> None:
+    with connect(plain_database) as connection:
+        migrate(connection)
+        connection.execute("SET enable_seqscan = off")
+        plan = connection.execute(f"EXPLAIN SELECT * FROM anomalies WHERE {condition}".encode()).fetchall()
+        assert f"anomalies_{index}" in str(plan)
 
 
 def test_a_changed_file_is_refused(plain_database: Database) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from schemas.dead_letters import DeadLetterReason
-from schemas.readings import AnomalyState, Reading
+from schemas.readings import AnomalySeverity, AnomalyState, Reading
 from sinks.logs import Counts, LogId
 from sinks.timescale.writer import Fate, Outcome
 from tests.support.sinks import T0, DatabaseServer, anomaly, new_database, readings_of
@@ -141,6 +141,43 @@ def test_an_episode_is_one_row_that_only_goes_forward(sink: Sink) -> None:
         DeadLetterReason.BAD_MAGIC,
         DeadLetterReason.TIME_OUT_OF_BOUNDS,
     ]
+
+
+def test_the_end_of_an_episode_says_it_better_and_its_beginning_undoes_nothing(sink: Sink) -> None:
+    log = LogId("anomalies", "life-1", 0)
+    sink.position(log)
+    opened = anomaly(1, kind="spike", channel="spike", reason="40 is high", expected=20.5)
+    storm = UUID(int=99)
+    cleared = replace(
+        anomaly(1, AnomalyState.CLEARED, readings=9),
+        kind="level_shift",
+        severity=AnomalySeverity.CRITICAL,
+        channel="shift",
+        expected=None,
+        reason="40 since 14:13",
+        storm_id=storm,
+    )
+
+    def write(first: int, *what: Any) -> Counts:
+        return sink.write(anomalies_batch(what, first))[log].counts
+
+    def rows() -> list[Any]:
+        names = "kind, state, severity, channel, expected, reason, storm_id, readings"
+        return sink.store.query(f"SELECT {names} FROM anomalies ORDER BY anomaly_id")
+
+    assert write(0, opened) == Counts(stored=1)
+    assert rows() == [("spike", "OPENED", "WARNING", "spike", 20.5, "40 is high", None, 1)]
+    more = replace(opened, readings=4, storm_id=storm, reason="41 is high")
+    assert write(1, more, opened) == Counts(updated=1, duplicates=1)
+    assert rows() == [("spike", "OPENED", "WARNING", "spike", 20.5, "41 is high", storm, 4)]
+    end = ("level_shift", "CLEARED", "CRITICAL", "shift", None, "40 since 14:13", storm, 9)
+    assert write(3, replace(cleared, storm_id=None)) == Counts(updated=1)
+    assert rows() == [end]  # out of a storm there is no way
+    assert write(4, opened, more, replace(cleared, kind="drift", reason="")) == Counts(duplicates=3)
+    other = {"anomaly_id": UUID(int=2)}
+    late = [replace(one, **other) for one in (cleared, opened, more)]
+    assert write(7, *late) == Counts(stored=1, duplicates=2)
+    assert rows() == [end, end]
 
 
 def test_a_database_of_another_encoding(real_database_server: DatabaseServer) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from schemas.catalogue import SCHEMA_IDS, Catalogue, SchemaVersion, Subject, layout, packaged_versions
 from schemas.errors import SigmawatchError, UnknownSchemaError
-from schemas.readings import Anomaly, AnomalyState, Device, Reading
+from schemas.readings import Anomaly, AnomalySeverity, AnomalyState, Device, Reading
 
 
 def test_ids_once_given_stay():
     # Messages carry these numbers: a change here is a change of every topic there is. Only ever add to it.
-    assert SCHEMA_IDS == {("reading", 1): 1, ("device", 1): 2, ("anomaly", 1): 3}
+    assert SCHEMA_IDS == {("reading", 1): 1, ("device", 1): 2, ("anomaly", 1): 3, ("anomaly", 2): 4}
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,10 @@ def test_dataclass_mirrors_the_newest_schema(subject, message):
     ]
 
 
-def test_states_are_the_enums_symbols():
+def test_states_and_severities_are_the_enums_symbols():
     fields = {field["name"]: field["type"] for field in Catalogue().newest("anomaly").schema["fields"]}
     assert fields["state"]["symbols"] == [state.value for state in AnomalyState]
+    assert fields["severity"]["symbols"] == [severity.value for severity in AnomalySeverity]
 
 
 def test_every_schema_is_avro():

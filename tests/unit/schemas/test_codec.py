@@ -1,9 +1,11 @@
 """The wire codec: round trips, versions side by side, hostile bytes."""
 
 import io
+import json
 import math
 import struct
 import tracemalloc
+from dataclasses import replace
 from uuid import UUID
 
 import fastavro
@@ -15,9 +17,12 @@ from schemas.catalogue import Catalogue, SchemaVersion, packaged_versions
 from schemas.codec import Codec
 from schemas.dead_letters import DeadLetterReason
 from schemas.errors import CodecError, RegistryUnavailableError, UnknownSchemaError
-from schemas.readings import Anomaly, AnomalyState, Device, Location, Reading
+from schemas.readings import Anomaly, AnomalySeverity, AnomalyState, Device, Location, Reading
 
 READING_1 = Catalogue().schema(1)
+ANOMALY_1 = Catalogue().schema(3)
+# As a newer program might write: one severity more.
+ANOMALY_3 = json.loads(json.dumps(Catalogue().schema(4)).replace('"INFO", ', '"INFO", "FATAL", '))
 
 # As a newer program would write: a field more, at the end, with a default.
 READING_2 = READING_1 | {
@@ -54,6 +59,7 @@ OTHERS = [
     SchemaVersion("plain", 1, 107, "string"),
     SchemaVersion("broken", 1, 108, {"type": "record", "name": "Broken", "fields": [{"name": "x", "type": "nothing"}]}),
     SchemaVersion("untimely", 1, 109, READING_1 | {"fields": READING_1["fields"][:2]}),
+    SchemaVersion("fatal", 1, 110, ANOMALY_3),
 ]  # fmt: skip
 SOURCE = Catalogue([*packaged_versions(), *OTHERS])
 CODEC = Codec(SOURCE)
@@ -81,6 +87,11 @@ anomalies = st.builds(
     longs,
     st.none() | texts,
     longs,
+    st.sampled_from(AnomalySeverity),
+    texts,
+    st.none() | floats,
+    texts,
+    st.none() | st.uuids(),
 )
 
 
@@ -112,6 +123,25 @@ def test_anomaly_round_trip(anomaly):
     assert same(CODEC.decode_anomaly(CODEC.encode_anomaly(anomaly)), anomaly)
 
 
+NEW_IN_2 = {
+    "severity": AnomalySeverity.WARNING,
+    "channel": "",
+    "expected": None,
+    "reason": "",
+    "storm_id": None,
+}
+
+
+@given(anomalies)
+def test_an_anomaly_of_version_1_has_the_defaults(anomaly):
+    names = [field["name"] for field in ANOMALY_1["fields"]]
+    old = {name: getattr(anomaly, name) for name in names}
+    data = message(3, ANOMALY_1, old | {"anomaly_id": str(anomaly.anomaly_id)})
+    assert same(CODEC.decode_anomaly(data), replace(anomaly, **NEW_IN_2))
+    assert list(CODEC.decode(data)[1]) == names
+    assert CODEC.encode_anomaly(anomaly)[5:].startswith(data[5:])  # all that is new comes behind
+
+
 def test_the_bytes_of_a_reading():
     reading = Reading("pump-1", "kPa", 1_700_000_000_000_000, 1.5, "spike")
     assert CODEC.encode_reading(reading).hex() == (
@@ -119,28 +149,40 @@ def test_the_bytes_of_a_reading():
     )
 
 
+ANOMALY = Anomaly(
+    UUID(int=5), "d", "m", "spike", AnomalyState.CLEARED, 1, 2, 0.5, 6.0, 0.0, 1.0, -4.0, 4.0, 3, None, 9,
+    AnomalySeverity.CRITICAL, "jump", 0.25, "why", UUID(int=6),
+)  # fmt: skip
+
+
+ANOMALY_BODY_1 = (
+    "4830303030303030302d303030302d303030302d303030302d3030303030303030303030350264026d0a7370696b65020202"
+    "04000000000000e03f00000000000018400000000000000000000000000000f03f00000000000010c0000000000000104006"
+    "0012"
+)
+
+
 def test_the_bytes_of_an_anomaly_do_not_move():
-    anomaly = Anomaly(
-        UUID(int=5),
-        "d",
-        "m",
-        "deviation",
-        AnomalyState.CLEARED,
-        1,
-        2,
-        0.5,
-        6.0,
-        0.0,
-        1.0,
-        -4.0,
-        4.0,
-        3,
-        None,
-        9,
+    new = (
+        "04086a756d7002000000000000d03f06776879024830303030303030302d303030302d303030302d303030302d3030303030"
+        "30303030303036"
     )
-    again = CODEC.encode_anomaly(anomaly)
-    assert again == Codec(Catalogue()).encode_anomaly(anomaly)
-    assert again.startswith(b"\0\0\0\0\3" + b"\x48" + b"00000000-0000-0000-0000-000000000005")
+    assert CODEC.encode_anomaly(ANOMALY).hex() == "0000000004" + ANOMALY_BODY_1 + new
+    bare = replace(ANOMALY, **NEW_IN_2)
+    assert CODEC.encode_anomaly(bare).hex() == "0000000004" + ANOMALY_BODY_1 + "0200000000"
+
+
+def test_the_bytes_of_version_1_are_read():
+    data = bytes.fromhex("0000000003" + ANOMALY_BODY_1)
+    assert CODEC.decode_anomaly(data) == replace(ANOMALY, **NEW_IN_2)
+
+
+def test_a_severity_that_is_not_known_is_a_warning():
+    record = CODEC.decode(CODEC.encode_anomaly(ANOMALY))[1]
+    fatal = message(110, ANOMALY_3, record | {"severity": "FATAL"})
+    assert CODEC.decode_anomaly(fatal) == replace(ANOMALY, severity=AnomalySeverity.WARNING)
+    assert CODEC.decode_anomaly(message(110, ANOMALY_3, record)) == ANOMALY
+    assert CODEC.decode(fatal)[1]["severity"] == "FATAL"
 
 
 def test_decode_names_the_record_and_keeps_its_own_fields():
@@ -306,7 +348,7 @@ def test_few_bytes_cannot_ask_for_much_memory(body):
 
 
 def test_an_anomaly_whose_id_is_no_uuid():
-    data = message(3, Catalogue().schema(3), {
+    data = message(3, ANOMALY_1, {
         "anomaly_id": str(UUID(int=1)), "device_id": "d", "metric": "m", "kind": "deviation", "state": "OPENED",
         "opened_at": 1, "cleared_at": None, "value": 1.0, "score": 1.0, "mean": 1.0, "std": 1.0, "lower": 1.0,
         "upper": 1.0, "readings": 1, "fault": None, "detected_at": 1,
@@ -314,6 +356,9 @@ def test_an_anomaly_whose_id_is_no_uuid():
     assert CODEC.decode_anomaly(data).anomaly_id == UUID(int=1)
     with pytest.raises(CodecError, match="Anomaly"):
         CODEC.decode_anomaly(data.replace(b"00000000-0000", b"no-such-thing"))
+    storm = str(UUID(int=6)).encode()
+    with pytest.raises(CodecError, match="Anomaly"):
+        CODEC.decode_anomaly(CODEC.encode_anomaly(ANOMALY).replace(storm, b"x" * len(storm)))
 
 
 @pytest.mark.parametrize(
@@ -324,7 +369,7 @@ def test_what_cannot_be_written_is_said(reading):
         CODEC.encode_reading(reading)
 
 
-ids = st.sampled_from([1, 2, 3, 100, 102, 103, 104, 105, 106, 107, 108, 109, 110])
+ids = st.sampled_from([1, 2, 3, 4, 100, 102, 103, 104, 105, 106, 107, 108, 109, 110])
 headers = st.builds(lambda i: struct.pack(">bI", 0, i), ids) | st.binary(max_size=6)
 hostile = st.builds(bytes.__add__, headers, st.binary(max_size=200))
 

@@ -94,6 +94,12 @@ def test_every_version_in_the_package_reads_the_earlier_ones():
     assert catalogue_problems(Catalogue()) == []
 
 
+def test_an_anomaly_of_either_version_is_read_with_the_other():
+    versions = [entry.schema for entry in packaged_versions() if entry.subject == "anomaly"]
+    assert len(versions) == 2
+    assert backward_problems(*versions) == backward_problems(*reversed(versions)) == []
+
+
 def test_a_catalogue_that_does_not_fit_itself():
     broken = Catalogue().schema(1) | {"fields": [*Catalogue().schema(1)["fields"], f("site", "string")]}
     catalogue = Catalogue([*packaged_versions(), SchemaVersion("reading", 2, 9, broken)])

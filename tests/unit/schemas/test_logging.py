@@ -23,18 +23,13 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def start(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
 
     def start(stream=None, **settings):
         stream = stream or io.StringIO()
         configure_logging(LogSettings(**settings), stream)
         return stream
 
-    yield start
-    root.handlers, root.level = before, level
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    return start
 
 
 def lines(stream):
@@ -115,6 +110,17 @@ def test_a_second_configuration_replaces_the_first(start):
     structlog.get_logger().info("once")
     assert not first.getvalue()
     assert len(lines(second)) == 1
+
+
+def test_lines_go_to_what_stderr_is_by_then(start, monkeypatch):
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", first)
+    configure_logging(LogSettings(format="json"))
+    structlog.get_logger().info("before")
+    monkeypatch.setattr("sys.stderr", second)
+    first.close()  # as a capture or a live display that is over
+    structlog.get_logger().info("after")
+    assert [line["event"] for line in lines(second)] == ["after"]
 
 
 def test_warnings_are_logged(start):

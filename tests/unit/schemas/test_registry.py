@@ -21,14 +21,17 @@ from schemas.errors import (
     RegistryUnavailableError,
     UnknownSchemaError,
 )
-from schemas.readings import Device, Reading
+from schemas.readings import AnomalySeverity, Device, Reading
 from schemas.registry import RegistryClient, SchemaState, check_schemas, register_schemas
 from schemas.settings import SchemaRegistrySettings, Settings, TopicSettings
 from schemas.sources import schema_source
+from schemas.testing import anomaly
 
 READING_1 = Catalogue().schema(1)
 # What another, newer program may have registered under our topic.
 READING_2 = READING_1 | {"fields": [*READING_1["fields"], {"name": "quality", "type": "int", "default": 0}]}
+NOTHING_NEW = bytes.fromhex("0200000000")
+"""The fields of Anomaly's version 2 at their defaults, which version 1 has not."""
 FOREIGN = {"type": "record", "name": "Reading", "fields": [{"name": "device_id", "type": "int"}]}
 
 
@@ -112,6 +115,26 @@ def test_a_newer_reading_of_somebody_else_is_read(settings):
     assert codec.decode(newer_data)[1]["quality"] == 3
     assert newer not in codec.reading_prefix_ids()
     assert all(result.fine for result in check_schemas(settings))
+
+
+def test_a_newer_version_of_ours_goes_over_the_older_one(settings):
+    """A registry as a program before Anomaly's version 2 left it, with that program's messages in Kafka."""
+    subject = f"{settings.topics.anomalies}-value"
+    older = put(settings, subject, Catalogue().schema(3))
+    assert check_schemas(settings)[2].state is SchemaState.MISSING
+    result = register_schemas(settings)[2]
+    assert (result.subject, result.version, result.state, result.fine) == (
+        subject, 2, SchemaState.REGISTERED, True,
+    )  # fmt: skip
+    assert result.schema_id != older
+    codec = Codec(schema_source(settings))
+    new = anomaly(severity=AnomalySeverity.CRITICAL, reason="why")
+    data = codec.encode_anomaly(new)
+    assert int.from_bytes(data[1:5]) == result.schema_id
+    assert codec.decode_anomaly(data) == new
+    bare = Codec(Catalogue()).encode_anomaly(anomaly())[5:]
+    old_data = b"\0" + older.to_bytes(4) + bare.removesuffix(NOTHING_NEW)
+    assert codec.decode_anomaly(old_data) == anomaly()
 
 
 def test_what_cannot_be_read_is_not_registered_over(settings):
@@ -282,6 +305,6 @@ def test_without_a_registry_the_catalogue_is_checked():
     assert [(result.subject, result.state, result.schema_id, result.fine) for result in results] == [
         ("reading", SchemaState.FIXED, 1, True),
         ("device", SchemaState.FIXED, 2, True),
-        ("anomaly", SchemaState.FIXED, 3, True),
+        ("anomaly", SchemaState.FIXED, 4, True),
     ]
     assert isinstance(schema_source(Settings()), Catalogue)

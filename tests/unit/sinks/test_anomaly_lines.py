@@ -1,5 +1,7 @@
 import json
+from uuid import UUID
 
+from schemas.readings import AnomalySeverity
 from sinks.anomaly_log import positions_in, render_line
 from sinks.logs import LogId
 from tests.support.sinks import T0, anomaly
@@ -19,6 +21,17 @@ def test_a_line_says_where_and_what() -> None:
     assert (fields["state"], fields["std"], fields["cleared_at"]) == ("OPENED", None, None)
     assert fields["opened_at"] == "2026-09-21T14:13:20.000000Z"
     assert fields["detected_at"] == "2026-09-21T14:13:20.123456Z"
+
+
+def test_a_line_says_how_bad_and_why() -> None:
+    details = {"channel": "gap", "reason": "nothing for 40 s", "storm_id": UUID(int=9)}
+    written = anomaly(1, severity=AnomalySeverity.CRITICAL, expected=float("inf"), **details)
+    fields = json.loads(render_line(LOG, 7, written))
+    assert list(fields)[-5:] == ["severity", "channel", "expected", "reason", "storm_id"]
+    assert (fields["severity"], fields["channel"], fields["expected"]) == ("CRITICAL", "gap", None)
+    assert (fields["reason"], fields["storm_id"]) == ("nothing for 40 s", str(UUID(int=9)))
+    bare = json.loads(render_line(LOG, 8, anomaly(1, expected=19.5)))
+    assert (bare["severity"], bare["expected"], bare["storm_id"]) == ("WARNING", 19.5, None)
 
 
 def test_positions_are_behind_the_last_line_of_each_log() -> None:

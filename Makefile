@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The integration tests wait more than they compute: more of them at once than there are cores.
-JOBS ?= 3
+JOBS ?= 4
 READY := $(VENV)/.ready
 
 .PHONY: help demo test setup lint format bench chaos lock clean
@@ -15,7 +15,8 @@ demo: $(READY) ## run the whole pipeline on this machine until Ctrl-C (DURATION=
 	@$(BIN)/sigmawatch up $(if $(DURATION),--duration $(DURATION))
 
 test: $(READY) ## all tests, on the most real broker and database that this machine has
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m deploy.images.warm
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 setup: $(READY) ## create .venv from the hashed lock
 

@@ -84,6 +84,14 @@ class Ledger:
         """All of them."""
         return sum(self.valid.values()) + sum(self.invalid.values())
 
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The first and the last reading's event time, µs; None where there is no reading."""
+        if not self._chunks:
+            return None
+        times = [time for _, time, _, _ in self._chunks]
+        return min(int(time.min()) for time in times), max(int(time.max()) for time in times)
+
     def series(self) -> list[Series]:
         """The readings by series."""
         if not self._chunks:
@@ -137,6 +145,8 @@ class Verdict:
     problems: tuple[str, ...] = ()
     unnamed: int = 0
     """Problems beyond those named."""
+    quality: Mapping[str, Any] | None = None
+    """How well the faults of a simulated fleet were found; None where there was none, or it could not be said."""
 
     @property
     def good(self) -> bool:
@@ -152,6 +162,7 @@ class Verdict:
             "lost": self.lost,
             "duplicated": self.duplicated,
             "latency_ms": {"p50": self.p50_ms, "p99": self.p99_ms},
+            **({} if self.quality is None else {"quality": self.quality}),
         }
 
 

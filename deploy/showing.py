@@ -19,6 +19,8 @@ _CONNECT = "__connect.errors."
 _SHOWN_BYTES = 48
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = frozenset({"time", "opened_at", "cleared_at", "detected_at"})
+SEVERITY_STYLES = {"INFO": "cyan", "WARNING": "yellow", "CRITICAL": "bold red"}
+"""How a severity looks on a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +116,26 @@ class MessageReader:
             return shown, "bytes", {"base16": value.hex(), "problem": str(error)}
 
     def _summary(self, value: bytes) -> dict[str, Any]:
+        from processors.engine.channels.window import NEVER  # noqa: PLC0415
         from processors.engine.record import unpack  # noqa: PLC0415
-        from processors.engine.settings import DeviationSettings  # noqa: PLC0415
-        from processors.engine.states import NEVER  # noqa: PLC0415
 
-        processor = self._settings.processor
-        row, fault = unpack(value, DeviationSettings(round(processor.window * 1e6), processor.panes))
-        count = int(row.pane_count[0].sum())
-        last, opened = int(row.last_time[0]), int(row.opened_at[0])
+        state, faults = unpack(value)
+        last = int(state["last_time"])
+        opened = {
+            name.removesuffix("_alarm"): iso(int(state[name]["opened_at"]))
+            for name in ("value_alarm", "quality_alarm", "gap_alarm")
+            if state[name]["opened_at"] != NEVER
+        }
         return {
-            "last_offset": int(row.last_offset[0]),
-            "readings": int(row.readings[0]),
-            "late": int(row.late[0]),
-            "repeated": int(row.repeated[0]),
-            "episodes": int(row.episodes[0]),
-            "window_readings": count,
+            "last_offset": int(state["last_offset"]),
+            "readings": int(state["readings"]),
+            "late": int(state["late"]),
+            "repeated": int(state["repeated"]),
+            "episodes": int(state["episodes"]),
             "last_time": None if last == NEVER else iso(last),
-            "last_value": None if last == NEVER else float(row.last_value[0]),
-            "open_since": None if opened == NEVER else iso(opened),
-            "fault": fault,
+            "last_value": None if last == NEVER else float(state["last_value"]),
+            "open_since": opened,
+            "faults": list(faults.values()),
             "bytes": len(value),
         }
 
@@ -178,10 +181,25 @@ def _reading(fields: dict[str, Any]) -> str:
 
 def _anomaly(fields: dict[str, Any]) -> str:
     colour = "red" if fields["state"] == "OPENED" else "green"
+    counted = "devices" if fields["kind"] == "storm" else "readings"
     return (
-        f"[{colour}]{fields['state']:<7}[/{colour}] {_when(fields['opened_at'])}  {escape(str(fields['device_id']))}  "
-        f"[dim]{escape(str(fields['metric']))}[/dim]  [bold]{float(fields['value']):.6g}[/bold]  "
-        f"{float(fields['score']):.1f} std from {float(fields['mean']):.6g}  {fields['readings']} readings"
+        f"[{colour}]{fields['state']:<7}[/{colour}] {_severity(fields)}{_when(fields['opened_at'])}  "
+        f"{escape(str(fields['device_id']))}  [dim]{escape(str(fields['metric']))}[/dim]  "
+        f"[bold]{escape(str(fields['kind']))}[/bold]  {_reason(fields)}  {fields['readings']} {counted}"
+    )
+
+
+def _severity(fields: dict[str, Any]) -> str:
+    """In its colour; nothing where the message is older than severities."""
+    severity = str(fields.get("severity") or "")
+    style = SEVERITY_STYLES.get(severity, "yellow")
+    return f"[{style}]{escape(severity):<8}[/{style}] " if severity else ""
+
+
+def _reason(fields: dict[str, Any]) -> str:
+    return escape(
+        fields.get("reason")
+        or f"{float(fields['value']):.6g} is {float(fields['score']):.1f} std from {float(fields['mean']):.6g}"
     )
 
 

@@ -13,9 +13,9 @@ import structlog
 from faust.types.auth import CredentialsArg
 
 from processors.batches.consumer import Batch, BatchTransport
-from processors.engine.settings import DeviationSettings, Sides
 from processors.handler import ProcessorHandler
 from processors.metrics import Metrics
+from processors.profiles import profile_renewal
 from processors.restoring import changelog_reader
 from processors.routing import DeviceRouter
 from processors.table import RawSchema, SeriesTable
@@ -33,6 +33,9 @@ _QUEUED_BATCHES = 8
 """Batches that may wait for the agent; each is up to `fetch_bytes` of one partition."""
 
 TABLE = "series"
+
+_DEVICES_SECONDS = 5.0
+"""Time between two looks at changed devices where the rules file is not looked at."""
 
 
 class ProcessorApp(faust.App):
@@ -85,13 +88,7 @@ def create_app(settings: Settings, codec: Codec, metrics: Metrics) -> ProcessorA
         anomalies_topic=topics.anomalies,
         changelog_topic=changelog_topic(processor.group),
         group=processor.group,
-        settings=DeviationSettings(
-            window_us=round(processor.window * 1e6),
-            panes=processor.panes,
-            k=processor.k,
-            minimum_readings=processor.minimum_readings,
-            sides=Sides[processor.sides.upper()],
-        ),
+        renewal=profile_renewal(settings, metrics),
         bounds=TimeBounds(max_ahead_us=round(processor.max_ahead * 1e6)),
         checkpoint_readings=processor.checkpoint_readings,
         codec=codec,
@@ -103,6 +100,7 @@ def create_app(settings: Settings, codec: Codec, metrics: Metrics) -> ProcessorA
     _add_table(app, handler)
     _add_agent(app, handler, topics.readings)
     _add_checkpoints(app, handler, processor.checkpoint_interval)
+    _add_renewal(app, handler, processor.reload)
     add_pages(app, handler, metrics, TABLE)
     return app
 
@@ -150,6 +148,19 @@ def _add_checkpoints(app: ProcessorApp, handler: ProcessorHandler, interval: flo
                 await handler.checkpoint()
             except Exception as error:
                 log.exception("checkpoint failed, stopping")
+                await app.crash(error)
+                return
+
+
+def _add_renewal(app: ProcessorApp, handler: ProcessorHandler, interval: float) -> None:
+    @app.task  # type: ignore[untyped-decorator]
+    async def renewal() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(interval or _DEVICES_SECONDS)
+            try:
+                await handler.renew(rules=interval > 0)
+            except Exception as error:
+                log.exception("rules or devices could not be renewed, stopping")
                 await app.crash(error)
                 return
 

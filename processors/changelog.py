@@ -13,8 +13,9 @@ import json
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from processors.engine.deadlines import NO_CLOCK, ClockTime
 from processors.engine.series_index import SeriesName
 from schemas.errors import SigmawatchError
 
@@ -77,10 +78,15 @@ class Marker:
     next_offset: int
     dead_letters: int
     """Records of the partition below `next_offset` that were no readings, since the group began."""
+    clock: ClockTime = NO_CLOCK
+    """What the partition's clock showed then."""
+    storms: Any = None
+    """Its storms then, as `StormWatch.dump` gives them."""
 
     def pack(self) -> bytes:
         """As a changelog value: JSON, for people with a console consumer."""
-        return json.dumps({"next_offset": self.next_offset, "dead_letters": self.dead_letters}).encode()
+        fields = {"next_offset": self.next_offset, "dead_letters": self.dead_letters}
+        return json.dumps(fields | {"clock": list(self.clock), "storms": self.storms}).encode()
 
     @classmethod
     def unpack(cls, value: bytes) -> "Marker":
@@ -91,8 +97,9 @@ class Marker:
         """
         try:
             fields = json.loads(value)
-            return cls(int(fields["next_offset"]), int(fields["dead_letters"]))
-        except (ValueError, KeyError, TypeError):
+            clock = ClockTime(*(int(part) for part in fields.get("clock", ())))
+            return cls(int(fields["next_offset"]), int(fields["dead_letters"]), clock, fields.get("storms"))
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise SigmawatchError(
                 f"changelog marker {value!r} is none of ours", "Give the processor group a topic of its own."
             ) from None

@@ -17,9 +17,10 @@ import structlog
 from faust.types import TP
 
 from processors.batches.consumer import Batch, BatchConsumer, Start
+from processors.detection.facts import DirectoryBehindError
+from processors.detection.renewal import News, Renewal
 from processors.engine.batch import ReadingBatch
 from processors.engine.partition import Applied
-from processors.engine.settings import DeviationSettings
 from processors.metrics import Metrics
 from processors.partition import CheckpointWrites, Partition
 from schemas.codec import Codec
@@ -57,7 +58,7 @@ class ProcessorHandler:
         anomalies_topic: where anomalies go.
         changelog_topic: the series table's changelog.
         group: the consumer group's name, said in dead letters.
-        settings: the detector's.
+        renewal: what each series is judged by, while that changes.
         bounds: which event times are believed.
         checkpoint_readings: readings after which a checkpoint is due.
         codec: the messages'.
@@ -75,7 +76,7 @@ class ProcessorHandler:
         anomalies_topic: str,
         changelog_topic: str,
         group: str,
-        settings: DeviationSettings,
+        renewal: Renewal,
         bounds: TimeBounds,
         checkpoint_readings: int,
         codec: Codec,
@@ -89,7 +90,7 @@ class ProcessorHandler:
         self._anomalies_topic = anomalies_topic
         self._changelog_topic = changelog_topic
         self._group = group
-        self._settings = settings
+        self._renewal = renewal
         self._bounds = bounds
         self._checkpoint_readings = checkpoint_readings
         self._codec = codec
@@ -99,6 +100,8 @@ class ProcessorHandler:
         self._consumer: BatchConsumer
         self._epoch = _NO_EPOCH
         self._since_checkpoint = 0
+        self._up_to_date: set[int] = set()
+        """Partitions whose series have their profiles by the devices of this epoch's beginning."""
         self._lock = asyncio.Lock()
         """Held while a batch is applied or a checkpoint written: a checkpoint sees whole batches only."""
 
@@ -110,7 +113,7 @@ class ProcessorHandler:
 
     def partition(self, number: int) -> Partition:
         """State of a partition, fresh where there is none."""
-        return self.partitions.setdefault(number, Partition(self._settings))
+        return self.partitions.setdefault(number, Partition(self._renewal.book))
 
     @property
     def owned(self) -> frozenset[int]:
@@ -132,6 +135,7 @@ class ProcessorHandler:
     def begin(self, epoch: int, start: Mapping[TP, Start]) -> None:
         """An epoch begins."""
         self._epoch = Epoch(epoch, frozenset(tp.partition for tp in start))
+        self._up_to_date.clear()
         for tp, at in start.items():
             self.partition(tp.partition).begin(at.offset, at.committed)
         self._metrics.partitions.set(len(start))
@@ -159,6 +163,7 @@ class ProcessorHandler:
 
     def give_up(self) -> None:
         """Stop waiting for a broker that does not answer; what waits in a thread raises."""
+        self._renewal.give_up()
         self._publisher.give_up()
 
     # -- batches
@@ -177,6 +182,8 @@ class ProcessorHandler:
             if not partition.is_whole:
                 await self._restore_rest(batch.tp.partition, partition)
             self._require_same_log(batch.tp, partition)
+            if batch.tp.partition not in self._up_to_date:
+                await self._bring_up_to_date(batch.tp.partition, partition)
             readings = await self._waiting_for_registry(self._decode, batch)
             if epoch is not self._epoch:  # a rebalance came while we waited
                 return
@@ -184,8 +191,9 @@ class ProcessorHandler:
                 self._consumer.rewind(batch.tp, partition.next_offset, batch.epoch)
                 return
             try:
-                with self._metrics.batch_seconds.time():
-                    applied = partition.apply(readings, batch.fetched.end)
+                applied = await self._apply(partition, readings, batch.fetched.end)
+                if applied is None:
+                    return
                 if applied.anomalies or applied.rejected:
                     anomalies = await self._waiting_for_registry(self._encode, applied)
                     # in a thread: it waits while the broker is away, and heartbeats must go on
@@ -198,6 +206,27 @@ class ProcessorHandler:
             self._since_checkpoint += count
             if self._since_checkpoint >= self._checkpoint_readings:
                 await self._checkpoint()
+
+    async def _apply(self, partition: Partition, readings: ReadingBatch, end: int) -> Applied | None:
+        """Apply a batch; None where a rebalance came while we read what is known of its devices."""
+        try:
+            with self._renewal.complete_only(), self._metrics.batch_seconds.time():
+                return partition.apply(readings, end)
+        except DirectoryBehindError:
+            epoch = self._epoch
+            await _in_thread(self._renewal.read_on)
+        if epoch is not self._epoch:
+            return None
+        with self._metrics.batch_seconds.time():
+            return partition.apply(readings, end)
+
+    async def _bring_up_to_date(self, number: int, partition: Partition) -> None:
+        """Before an epoch's first readings: read the devices on, for another worker may have known more of them."""
+        epoch = self._epoch
+        await _in_thread(self._renewal.read_on)
+        if epoch is self._epoch:
+            partition.judge_by(News(self._renewal.book))
+            self._up_to_date.add(number)
 
     def _require_same_log(self, tp: TP, partition: Partition) -> None:
         end = self._consumer.log_end(tp)
@@ -269,6 +298,7 @@ class ProcessorHandler:
             number: self.partitions[number] for number in epoch.owned if self.partitions[number].has_news
         }
         if not moved:
+            self._adopt()
             return
         begun = time.perf_counter()
         writes = {number: partition.checkpoint() for number, partition in moved.items()}
@@ -289,8 +319,23 @@ class ProcessorHandler:
             self._since_checkpoint = 0
             for number, partition in moved.items():
                 partition.committed(writes[number])
+            self._adopt()
         fail_point("processor.after_commit")
         self._metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
+
+    async def renew(self, *, rules: bool) -> None:
+        """Look at devices, and at the rules file if asked to; what changed comes into force with a checkpoint, now."""
+        await _in_thread(self._renewal.look, rules)
+        if self._renewal.has_news:
+            await self.checkpoint()
+
+    def _adopt(self) -> None:
+        """Put news in force, if every state is as a checkpoint has it: after a crash the same readings are judged so."""
+        if not self._renewal.has_news or any(self.partitions[n].has_news for n in self._epoch.owned):
+            return
+        news = self._renewal.adopt()
+        for partition in self.partitions.values():
+            partition.judge_by(news)
 
     def _write(self, writes: dict[int, CheckpointWrites]) -> None:
         """Steps 1 to 3; runs in a thread, blocks until the broker has acknowledged."""

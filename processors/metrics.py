@@ -54,6 +54,19 @@ class Metrics:
             ["state"],
             registry=self.registry,
         )
+        self.devices = Gauge(
+            "sigmawatch_processor_devices_count",
+            "Devices that this worker knows from the devices topic.",
+            registry=self.registry,
+        )
+        self.rules_changes = Counter(
+            "sigmawatch_processor_rules_changes",
+            "Changes of the rules file while it was watched, by outcome: in_force or refused.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("in_force", "refused"):
+            self.rules_changes.labels(outcome)
         self.partitions = Gauge(
             "sigmawatch_processor_partitions_count",
             "Partitions of the readings topic that this worker owns.",

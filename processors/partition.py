@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from processors.changelog import ChangelogKey, Holdings, Marker, marker_key, new_writer, parse_key, state_key
+from processors.detection.renewal import News
 from processors.engine.batch import ReadingBatch
+from processors.engine.book import ProfileBook
 from processors.engine.partition import Applied, PartitionEngine, SeriesView
 from processors.engine.record import pack, unpack
-from processors.engine.settings import DeviationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,14 @@ class Partition:
     `checkpoint`/`checkpointed` in turn.
     """
 
-    def __init__(self, settings: DeviationSettings) -> None:
-        self.engine = PartitionEngine(settings)
+    def __init__(self, book: ProfileBook) -> None:
+        self.engine = PartitionEngine(book)
         self.next_offset = 0
         """Offset behind the last batch applied in this epoch."""
         self.committed_offset = 0
         self.committed_target: int | None = None
         """What the group had committed when the epoch began: the state must reach it."""
         self.dead_letters = 0
-        self._settings = settings
         self._counted_to = 0
         self._marker: Marker | None = None
         self._holdings = Holdings()
@@ -56,11 +56,13 @@ class Partition:
         if value is None:
             return
         if parsed.name is not None:
-            self.engine.restore(parsed.name, *unpack(value, self._settings))
+            self.engine.restore(parsed.name, *unpack(value))
             return
         marker = Marker.unpack(value)
         if self._marker is None or marker.next_offset > self._marker.next_offset:
             self._marker = marker
+            self.engine.clock = marker.clock
+            self.engine.storms.load(marker.storms)
         if marker.next_offset > self._counted_to:
             self._counted_to, self.dead_letters = marker.next_offset, marker.dead_letters
 
@@ -90,6 +92,10 @@ class Partition:
         self.next_offset = end
         return applied
 
+    def judge_by(self, news: News) -> None:
+        """Judge the next readings by what came into force; the state must be a checkpoint's."""
+        self.engine.use(news.book, news.devices)
+
     @property
     def has_news(self) -> bool:
         """Whether a checkpoint would move anything."""
@@ -102,9 +108,10 @@ class Partition:
         keys = [state_key(self._writer, names[number]) for number in numbers]
         for number in numbers:
             self._holdings.seen(ChangelogKey(self._writer, names[number]), deleted=False)
-        records = pack(self.engine.columns, numbers, self.engine.open_faults, self._settings)
+        faults = {int(number): self.engine.faults_of(int(number)) for number in numbers}
+        records = pack(self.engine.states, numbers, faults)
         # Where the epoch began below what an earlier owner's checkpoint closed, states and count reach further.
-        marker = Marker(self._counted_to, self.dead_letters)
+        marker = Marker(self._counted_to, self.dead_letters, self.engine.clock, self.engine.storms.dump())
         return CheckpointWrites(
             self._writer,
             self._obsolete,
@@ -124,7 +131,9 @@ class Partition:
         names = [self.engine.index.names[number] for number in self.engine.changed()]
         self._obsolete = self._holdings.supersede(self._writer, names)
         self.engine.clear_changed()
-        self._marker = Marker(self._counted_to, self.dead_letters)
+        self._marker = Marker(
+            self._counted_to, self.dead_letters, self.engine.clock, self.engine.storms.dump()
+        )
 
     def committed(self, writes: CheckpointWrites) -> None:
         """The broker took the commit."""

@@ -104,20 +104,25 @@ def _refresh(handler: ProcessorHandler, metrics: Metrics) -> None:
 def _as_json(series: SeriesView) -> dict[str, Any]:
     fields = asdict(series)
     fields["last_time"] = _iso(series.last_time)
-    anomaly = series.open_anomaly
-    if anomaly is not None:
-        fields["open_anomaly"] = {
+    fields["open_anomalies"] = [
+        {
             "anomaly_id": str(anomaly.anomaly_id),
             "kind": anomaly.kind,
+            "channel": anomaly.channel,
+            "severity": anomaly.severity,
+            "reason": anomaly.reason,
             "opened_at": _iso(anomaly.opened_at),
             "value": anomaly.value,
             "score": anomaly.score,
+            "expected": anomaly.expected,
             "mean": anomaly.mean,
             "std": anomaly.std,
             "lower": anomaly.lower,
             "upper": anomaly.upper,
             "readings": anomaly.readings,
         }
+        for anomaly in series.open_anomalies
+    ]
     return fields
 
 

@@ -6,13 +6,32 @@ another user) numba falls back to the user's cache folder. Floating point stays 
 compiled function and the plain one give the same bits.
 """
 
+import hashlib
+import inspect
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` to machine code on first call; it must use numpy arrays and numbers only."""
-    machine_code: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return machine_code
+    """Compile `function` to machine code on first call; it must use numpy arrays and numbers only.
+
+    What it calls must be compiled as well, and lie in its own package or below: numba keeps machine code until the file
+    of `function` itself changes, so the kept code is stamped with all files that it may be made of.
+    """
+    machine_code: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    kept = machine_code._cache._cache_file  # noqa: SLF001 - numba offers no way to say what else to look at
+    kept._source_stamp = (kept._source_stamp, _digest(Path(inspect.getfile(function)).parent))  # noqa: SLF001
+    return machine_code  # type: ignore[no-any-return]
+
+
+@cache
+def _digest(package: Path) -> str:
+    """Of all Python files of a package and the packages below."""
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

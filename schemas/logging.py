@@ -46,14 +46,24 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Ours, to be found again by the next `configure_logging`."""
 
 
+class _StderrHandler(_Handler):
+    """Writes to what sys.stderr is by then: live displays and captures take its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; called with the handler's lock."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Set logging up for the whole process; a later call replaces an earlier one.
 
     Args:
         settings: least level, and console or json.
-        stream: where to; stderr unless said. Colours only where it is a terminal and NO_COLOR is not set.
+        stream: where to; what is sys.stderr at the time unless said. Colours only where it is a terminal now and
+            NO_COLOR is not set.
     """
-    stream = stream or sys.stderr
+    handler = _StderrHandler() if stream is None else _Handler(stream)
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     as_json = settings.format == "json"
     shared: list[Processor] = [
@@ -78,14 +88,13 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a second call, and tests that capture logs, must reach every logger
     )
-    handler = _Handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 mask_secrets,
-                _renderer(as_json, colours=stream.isatty() and not os.environ.get("NO_COLOR")),
+                _renderer(as_json, colours=handler.stream.isatty() and not os.environ.get("NO_COLOR")),
             ],
         )
     )

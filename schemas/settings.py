@@ -227,21 +227,34 @@ class ProcessorSettings(_Section):
     group: Group = Field(
         default="sigmawatch-processor", description="Consumer group; also names the changelog topic."
     )
+    preset: Literal["standard", "moving-average"] = Field(
+        default="standard",
+        description="How readings are judged: by all channels, or by mean and std of a sliding window alone.",
+    )
+    rules: Path | None = Field(
+        default=None,
+        description="YAML file of rules: channels, limits and names by device type, metric and device.",
+    )
+    reload: Duration = Field(
+        default=5.0, description="Time between two looks at the rules file; 0 never looks again."
+    )
     window: Duration = Field(
         default=600.0, ge=1e-3, description="Length of the sliding window of event time."
     )
-    panes: Integer = Field(
-        default=10, ge=1, le=1000, description="Panes of the window; it slides by one pane."
-    )
+    panes: Integer = Field(default=10, ge=1, le=10, description="Panes of the window; it slides by one pane.")
     k: Number = Field(
-        default=4.0, gt=0, description="A reading further than k std from the window's mean is a deviation."
+        default=4.0,
+        gt=0,
+        description="Of moving-average: a reading further than k std from the window's mean is a deviation.",
     )
     minimum_readings: Integer = Field(
         default=30,
         ge=2,
-        description="Readings in the window before it judges; until then a series is warming.",
+        description="Readings before a series is judged; until then it is warming.",
     )
-    sides: Literal["both", "above", "below"] = Field(default="both", description="Which deviations count.")
+    sides: Literal["both", "above", "below"] = Field(
+        default="both", description="Of moving-average: which deviations count."
+    )
     max_ahead: Duration = Field(
         default=86_400.0, description="How far a reading's time may be ahead of its Kafka timestamp."
     )
@@ -279,6 +292,15 @@ class ProcessorSettings(_Section):
         if round(self.window * 1e6) % self.panes:
             raise ValueError("window must be a whole number of microseconds for each of its panes")
         return self
+
+
+class ModelSettings(_Section):
+    """Trained models of device types."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="Folder of the models, which processors look at again and again; in the state folder if not set.",
+    )
 
 
 class SinkSettings(_Section):
@@ -544,6 +566,7 @@ class Settings(_Section):
     schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
     topics: TopicSettings = TopicSettings()
     processor: ProcessorSettings = ProcessorSettings()
+    models: ModelSettings = ModelSettings()
     sink: SinkSettings = SinkSettings()
     log_sink: LogSinkSettings = LogSinkSettings()
     database: DatabaseSettings = DatabaseSettings()

@@ -1,11 +1,14 @@
 """Settings for every test, and the servers of the integration tests (see tests/support/servers.py)."""
 
+import logging
 from contextlib import ExitStack
 from functools import cache
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from schemas.logging import _Handler
 from tests.support import servers
 
 # The first example of a property may have to compile a loop, so no deadline; derandomised, so that a red run is
@@ -34,8 +37,18 @@ def pytest_report_header(config):
     return lines
 
 
+LONGEST_FIRST = ("tests/faults/", "tests/integration/deploy/", "tests/features/", "tests/integration/", "")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """A second try for an integration test that a server on a busy machine let down, never for a failed assertion."""
+    """Long files first, as pytest-xdist begins them in this order (with --no-loadscope-reorder): one that begins last
+    is waited for by all. And a second try for an integration test that a server on a busy machine let down, never for
+    a failed assertion.
+    """
+    items.sort(
+        key=lambda item: next(n for n, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start))
+    )
     for item in items:
         if item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=["AssertionError"]))
@@ -56,6 +69,23 @@ def pytest_generate_tests(metafunc):
         names = chosen[fixture][-1:] if most_real else chosen[fixture]
         scope = "function" if fixture == "fresh_broker" else "session"
         metafunc.parametrize(fixture, names, indirect=True, scope=scope)
+
+
+@pytest.fixture(autouse=True)
+def quiet_logging():
+    """Logging as in a process that has run no command: what a test's command sets up would stay for the next test."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    yield
+    logging.captureWarnings(capture=False)
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

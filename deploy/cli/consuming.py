@@ -2,6 +2,7 @@
 
 import typer
 
+from deploy.cli.detecting import PRESET, RULES
 from deploy.cli.exits import Finished
 from deploy.cli.flags import BROKER, DATABASE, REGISTRY, Flag, Given, SettingsCommand, with_settings
 
@@ -19,6 +20,8 @@ def add_commands(app: typer.Typer) -> None:
 
 @with_settings(
     Flag("--group", "processor.group", "NAME"),
+    PRESET,
+    RULES,
     Flag("--window", "processor.window", "DURATION"),
     Flag("--panes", "processor.panes", "N"),
     Flag("--k", "processor.k", "NUMBER"),
@@ -44,9 +47,10 @@ def process(given: Given) -> None:
       sigmawatch process --web-port 6076     a second worker on the same machine
     """
     from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.modelling.folder import with_models_folder  # noqa: PLC0415
     from processors.worker import run_worker  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = with_models_folder(begin(given.settings()))
     raise Finished(run_worker(settings, codec_of(settings)))
 
 

@@ -11,7 +11,10 @@ from deploy.cli import (
     bridging,
     consuming,
     controlling,
+    detecting,
+    evaluating,
     ingesting,
+    modelling,
     producing,
     simulating,
     stacking,
@@ -90,6 +93,9 @@ bridging.add_commands(app)
 ingesting.add_commands(app)
 consuming.add_commands(app)
 tailing.add_commands(app)
+evaluating.add_commands(app)
+modelling.add_commands(app)
+detecting.add_commands(app)
 administering.add_commands(app)
 
 

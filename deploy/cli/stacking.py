@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli.detecting import PRESET, RULES
 from deploy.cli.exits import Finished
 from deploy.cli.flags import BROKER, DATABASE, REGISTRY, Flag, Given, SettingsCommand, with_settings
 from deploy.cli.producing import FILE_OPTIONS
@@ -22,6 +23,8 @@ def add_commands(app: typer.Typer) -> None:
 
 @with_settings(
     *SIMULATE_FLAGS,
+    PRESET,
+    RULES,
     Flag("--window", "processor.window", "DURATION"),
     Flag("--k", "processor.k", "NUMBER"),
     Flag("--minimum-readings", "processor.minimum_readings", "N"),

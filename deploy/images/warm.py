@@ -11,7 +11,6 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from processors.batches.records import parse_fetch
 from processors.engine.batch import ReadingBatch
 from processors.engine.partition import PartitionEngine
-from processors.engine.settings import DeviationSettings
 from producers.encode import ReadingEncoder
 from producers.options import SimulateOptions
 from producers.simulation.assembling import make_fleet
@@ -52,7 +51,7 @@ def _process(batches: list[list[bytes]], codec: Codec) -> None:
     records = parse_fetch(b"".join(_record_batches(batches)), 0).records
     start, end = records.values
     columns = decode_reading_spans(records.data, start, end, records.timestamps_ms, codec, TimeBounds())
-    engine = PartitionEngine(DeviationSettings())
+    engine = PartitionEngine()
     engine.apply(ReadingBatch(records.offsets, records.timestamps_ms, columns))
     for name in engine.index.names:
         engine.view(name)

@@ -39,7 +39,7 @@ SELECT anomaly_id, extract(epoch FROM stored_at - detected_at) * 1000, stored_at
 WHERE anomaly_id = ANY(%s)"""
 
 _LATEST = """
-SELECT opened_at, cleared_at, device_id, metric, state, value, score, mean, fault FROM anomalies
+SELECT opened_at, cleared_at, device_id, metric, kind, severity, reason, value, score, mean FROM anomalies
 WHERE stored_at >= %s ORDER BY stored_at DESC LIMIT %s"""
 
 _LATENCY = """
@@ -55,11 +55,12 @@ class AnomalyRow:
     cleared_at: datetime | None
     device_id: str
     metric: str
-    state: str
+    kind: str
+    severity: str
+    reason: str
     value: float
     score: float
     mean: float
-    fault: str | None
 
 
 def _time(us: int) -> datetime:

@@ -11,6 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from deploy.quality.report import one_line
+from deploy.showing import SEVERITY_STYLES
+
 if TYPE_CHECKING:
     from deploy.reconcile import Verdict
     from deploy.stack.database import AnomalyRow
@@ -160,34 +163,31 @@ class Display:
         if not seen.latest:
             waiting = "no anomaly yet: series are warming up" if seen.total("warming") else "no anomaly yet"
             return Text(waiting, style="dim italic")
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-        for name in ("time", "device", "metric"):
-            table.add_column(name)
-        for name in ("value", "usual", "std off"):
-            table.add_column(name, justify="right")
-        table.add_column("")
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False, expand=True)
+        for name in ("time", "", "device", "metric", "kind"):
+            table.add_column(name, no_wrap=True)
+        # What the others leave is its width: on a narrow terminal the reason is what is cut off.
+        table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column("lasted", no_wrap=True)
         for row in seen.latest:
             table.add_row(*_anomaly_cells(row))
         return table
 
 
 def _anomaly_cells(row: "AnomalyRow") -> tuple[Text, ...]:
-    still = row.cleared_at is None
     if row.cleared_at is None:
-        state = Text("open", style="bold red")
+        lasted = Text("open", style="bold red")
     else:
-        state = Text(
-            f"cleared after {_span((row.cleared_at - row.opened_at).total_seconds())}", style="green"
-        )
+        lasted = Text(_span((row.cleared_at - row.opened_at).total_seconds()), style="green")
     today = row.opened_at.date() == datetime.now(UTC).date()
     return (
         Text(f"{row.opened_at:%H:%M:%S}" if today else f"{row.opened_at:%Y-%m-%d %H:%M}", style="dim"),
-        Text(row.device_id, style="bold" if still else ""),
+        Text(row.severity[:4].lower(), style=SEVERITY_STYLES.get(row.severity, "")),
+        Text(row.device_id, style="bold" if row.cleared_at is None else ""),
         Text(row.metric),
-        Text(f"{row.value:.4g}", style="red" if still else ""),
-        Text(f"{row.mean:.4g}", style="dim"),
-        Text(f"{row.score:.1f}"),
-        state,
+        Text(row.kind, style="bold"),
+        Text(row.reason or f"{row.value:.4g} is {row.score:.1f} std from {row.mean:.4g}"),
+        lasted,
     )
 
 
@@ -231,6 +231,8 @@ def summary_lines(verdict: "Verdict") -> list[Text]:
             "" if verdict.p50_ms is None else f"   latency {_ms(verdict.p50_ms)}, p99 {_ms(verdict.p99_ms)}",
         ),
     ]
+    if verdict.quality is not None:
+        lines.append(Text.assemble(("detection  ", "dim"), one_line(verdict.quality)))
     if verdict.dead_letters:
         lines.append(Text.assemble(("dead letters ", "dim"), (f"{verdict.dead_letters:,}", "bold yellow")))
     if verdict.good:

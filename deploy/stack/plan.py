@@ -21,8 +21,8 @@ DEMO_FLEET: Mapping[str, str] = {
 }
 DEMO_WINDOW: Mapping[str, str] = {
     "processor.window": "60s",
-    "processor.panes": "12",
-    "processor.minimum_readings": "20",
+    "processor.panes": "10",
+    "processor.minimum_readings": "40",
 }
 _NOT_HANDED_ON = frozenset({"mqtt.url"})
 """`up` has Kafka between its parts: its fleet does not publish by MQTT."""

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -23,6 +23,7 @@ from deploy.reconcile import Verdict, judge
 from deploy.stack.committed import committed_offsets
 from deploy.stack.counting import Baseline, counted_topics, gather
 from deploy.stack.database import Database
+from deploy.stack.measuring import quality_of_run
 from deploy.stack.parts import Part, PartError
 from deploy.stack.plan import Source, environment
 from deploy.stack.progress import Progress, StalledError
@@ -475,11 +476,13 @@ class Run:
         self._display.phase("counting")
         database = Database(self._settings)
         try:
-            return judge(
-                gather(self._settings, baseline, ends, partitions, acknowledged, database, self._problems)
+            evidence = gather(
+                self._settings, baseline, ends, partitions, acknowledged, database, self._problems
             )
+            verdict = judge(evidence)
         finally:
             database.close()
+        return replace(verdict, quality=quality_of_run(self._settings, evidence.ledger.span))
 
     # -- stop
 

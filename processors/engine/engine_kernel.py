@@ -1,100 +1,46 @@
-"""Compiled loop of the engine: one reading after the other against its series' columns.
+"""Compiled loop of the engine: one reading after the other against its series' state.
 
-A reading is judged by the series' readings before it, in the partition's order, and by nothing else: how the
-readings were cut into batches cannot be seen in the result, so a replay gives the same bits.
-
-Moments are merged by Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for
-computing sample variances"; single readings are the case n = 1 (Welford 1962).
+A reading is judged by the series' readings before it, in the partition's order, and by nothing else: how the readings
+were cut into batches cannot be seen in the result, so a replay gives the same bits. What is due at a time and not
+at a reading follows the partition's event time (`deadlines`).
 """
 
-import math
-
-from processors.engine.states import NEVER, RECENT_TIMES
+from processors.engine.channels import VALUE_CHANNELS, Channel, gap, window
+from processors.engine.channels.window import NEVER
+from processors.engine.deadlines import UNSET, set_key, tell_time
+from processors.engine.episodes_kernel import (
+    MOST_EVENTS_OF_A_READING,
+    close_gap,
+    follow_quality,
+    follow_value,
+    open_gap,
+    stamp,
+)
+from processors.engine.judging_kernel import (
+    CHANNELS,
+    continues,
+    judge_switch,
+    judge_value,
+    judge_window,
+    only_wanted,
+    strongest,
+)
+from processors.engine.states import RECENT_TIMES
 from schemas.compiled import compiled
-
-NOTHING, OPENED, CLEARED = 0, 1, 2
 
 LATE, REPEATED, WARMING, NORMAL, FLAGGED, ALREADY_APPLIED = 1, 2, 3, 4, 5, 6
 """What became of a reading."""
 
-STD_FLOOR = 1e-9
-"""Least std, relative to the mean's size: rounding of a constant series is no deviation."""
+_WINDOW, _INVALID = int(Channel.WINDOW), int(Channel.INVALID)
+_INVALID_Q = 2.0
+_HOUR_US = 3.6e9
 
 
 @compiled
-def merge(count_a, mean_a, m2_a, count_b, mean_b, m2_b):
-    """Moments of two sets together: (count, mean, M2)."""
-    if count_b == 0:
-        return count_a, mean_a, m2_a
-    if count_a == 0:
-        return count_b, mean_b, m2_b
-    count = count_a + count_b
-    delta = mean_b - mean_a
-    mean = mean_a + delta * count_b / count
-    return count, mean, m2_a + m2_b + delta * delta * count_a * count_b / count
-
-
-@compiled
-def window_moments(columns, series):
-    """Moments of a series' whole window, panes merged from the oldest to the newest."""
-    panes = columns.pane_count.shape[1]
-    count, mean, m2 = 0, 0.0, 0.0
-    head = columns.head_pane[series]
-    if head == NEVER:
-        return count, mean, m2
-    for pane in range(head - panes + 1, head + 1):
-        slot = pane % panes
-        count, mean, m2 = merge(
-            count,
-            mean,
-            m2,
-            columns.pane_count[series, slot],
-            columns.pane_mean[series, slot],
-            columns.pane_m2[series, slot],
-        )
-    return count, mean, m2
-
-
-@compiled
-def advance(columns, series, pane):
-    """Slide the window so that `pane` is its newest; panes that leave it are emptied."""
-    panes = columns.pane_count.shape[1]
-    head = columns.head_pane[series]
-    if head == NEVER or pane - head >= panes:
-        columns.pane_count[series, :] = 0
-        columns.pane_mean[series, :] = 0.0
-        columns.pane_m2[series, :] = 0.0
-    else:
-        for gone in range(head + 1, pane + 1):
-            slot = gone % panes
-            columns.pane_count[series, slot] = 0
-            columns.pane_mean[series, slot] = 0.0
-            columns.pane_m2[series, slot] = 0.0
-    columns.head_pane[series] = pane
-
-
-@compiled
-def add(columns, series, pane, value):
-    """Put one value into a pane of the window."""
-    slot = pane % columns.pane_count.shape[1]
-    count, mean, m2 = merge(
-        columns.pane_count[series, slot],
-        columns.pane_mean[series, slot],
-        columns.pane_m2[series, slot],
-        1,
-        value,
-        0.0,
-    )
-    columns.pane_count[series, slot] = count
-    columns.pane_mean[series, slot] = mean
-    columns.pane_m2[series, slot] = m2
-
-
-@compiled
-def remember(columns, series, time):
+def remember(s, time):
     """Note a reading's time: NORMAL for a new one, REPEATED for a known, LATE where that cannot be known."""
-    recent = columns.recent[series]
-    filled = columns.recent_count[series]
+    recent = s.recent
+    filled = s.recent_count
     place = RECENT_TIMES  # behind the last smaller time
     first = RECENT_TIMES - filled
     while place > first and recent[place - 1] > time:
@@ -106,117 +52,228 @@ def remember(columns, series, time):
     for k in range(0 if filled == RECENT_TIMES else first - 1, place - 1):
         recent[k] = recent[k + 1]
     recent[place - 1] = time
-    columns.recent_count[series] = min(filled + 1, RECENT_TIMES)
+    s.recent_count = min(filled + 1, RECENT_TIMES)
     return NORMAL
 
 
 @compiled
-def score_of(value, mean, std, sides):
-    """How many std the value lies from the mean, on the sides that count (1 above, -1 below, 0 both)."""
-    deviation = value - mean
-    if sides > 0:
-        deviation = max(deviation, 0.0)
-    elif sides < 0:
-        deviation = max(-deviation, 0.0)
-    return abs(deviation) / std
+def fire_deadlines(states, profiles, profile_of, heap, clock, row, stamp_us, offset, changed, events, used):
+    """Open the gaps of all series that are overdue by the partition's clock, in the order of their deadlines.
+
+    Returns:
+        Events there now, and whether that was all: False where there was no room for more.
+    """
+    order, place, key, tie = heap
+    steps, episodes, conditions = events
+    room = len(steps) - MOST_EVENTS_OF_A_READING
+    while len(order) > 0 and key[order[0]] <= clock.time:
+        if used > room:
+            return used, False
+        series = order[0]
+        s, p = states[series], profiles[profile_of[series]]
+        silence = gap.deadline_us(s.gap, p.gap)
+        if silence == 0 or s.gap_alarm.opened_at != NEVER:
+            set_key(order, place, key, tie, series, UNSET)
+            continue
+        due = s.last_time + silence
+        overdue = due + gap.patience_us(s.gap)
+        if overdue > key[series]:  # it was looked at too early: its turn comes in the order of the times
+            set_key(order, place, key, tie, series, overdue)
+            continue
+        set_key(order, place, key, tie, series, UNSET)
+        before = used
+        used = open_gap(
+            s, p, row, series, due, stamp_us, s.gap.interval_us, steps, episodes, conditions, used
+        )
+        if used > before:
+            s.touched = offset
+            changed[series] = True
+    return used, True
+
+
+@compiled
+def _arrive(s, p, row, series, time, stamp_us, clock, steps, episodes, conditions, used):
+    """What the time of a reading says, before its value: the end of a gap, the usual interval.
+
+    Returns:
+        Events there now, and whether the reading follows the last one as usual.
+    """
+    if s.last_time == NEVER:
+        return used, True
+    interval = float(time - s.last_time)
+    silence = gap.deadline_us(s.gap, p.gap)
+    if s.gap_alarm.opened_at == NEVER and silence > 0 and interval > silence and p.gap.on:
+        due = s.last_time + silence
+        used = open_gap(
+            s, p, row, series, due, stamp_us, s.gap.interval_us, steps, episodes, conditions, used
+        )
+    used = close_gap(s, row, series, time, steps, conditions, used)
+    follows = continues(s.gap, interval)
+    lag = float(clock.time - time) if clock.time != NEVER else 0.0
+    gap.step(s.gap, p.gap, interval, max(lag, 0.0))
+    return used, follows
+
+
+@compiled
+def meaning_of(s, p, time, value):
+    """The number that the channels judge, and whether there is one: a counter's growth, a direction's turn."""
+    if p.meaning.counter:
+        before, before_time = s.total, s.total_time
+        s.total = value
+        s.total_time = time
+        if before_time == NEVER or value < before:
+            return 0.0, False
+        return (value - before) / (time - before_time) * _HOUR_US, True
+    if p.meaning.period > 0.0:
+        before, before_time = s.total, s.total_time
+        s.total = value
+        s.total_time = time
+        if before_time == NEVER:
+            return 0.0, False
+        half = 0.5 * p.meaning.period
+        return (value - before + half) % p.meaning.period - half, True
+    return value, True
+
+
+@compiled
+def is_switch(s, p, value):
+    """Whether the series says 0 or 1; a series that does so until now and says something else begins anew."""
+    if p.meaning.switch >= 0:
+        return p.meaning.switch == 1
+    if s.is_switch == 1 and value not in (0.0, 1.0):
+        s.is_switch = 0
+        s.judged = 0
+    return s.is_switch == 1
 
 
 @compiled
 def apply_readings(
-    columns,
+    states,
+    profiles,
+    forests,
+    profile_of,
+    device_of,
+    heap,
+    clock,
     series,
     times,
     values,
     offsets,
     timestamps_ms,
     rows,
-    pane_us,
-    k,
-    minimum_readings,
-    sides,
+    begin,
     outcome,
-    event_kind,
-    event_times,
-    event_numbers,
+    scores,
     changed,
+    events,
+    q,
+    expectation,
 ):
-    """Apply `rows` of a batch, in order, to their series.
+    """Apply `rows[begin:]` of a batch, in order, to their series, until the room for events ends.
 
     Args:
-        columns: the partition's `SeriesColumns`.
+        states: (series,) of `SERIES`.
+        profiles: (k,) of `PROFILE`; profile_of: (series,) which of them a series has.
+        forests: `Forests`.
+        device_of: (series,) hash of a series' device.
+        heap: order, place, key and tie of the deadlines' heap.
+        clock: the partition's `CLOCK`.
         series: (n,) series number of each row of the batch.
         times, values, offsets, timestamps_ms: (n,) the batch's columns.
         rows: the rows to apply, ascending: those whose status is fine.
-        pane_us, k, minimum_readings, sides: the settings, see `DeviationSettings`.
         outcome: (n,) filled with what became of each row.
-        event_kind: (n,) filled with NOTHING, OPENED or CLEARED.
-        event_times: (n, 4) of an event: opened_at, cleared_at, detected_at (µs), flagged readings.
-        event_numbers: (n, 6) of an event: value, score, mean, std, lower, upper.
+        scores: (n,) filled with the largest q of the value channels.
         changed: (series,) set to True for each series touched.
+        events: steps, episodes and conditions, filled from 0 on.
+        q, expectation: room to work in: (channels,) and one `EXPECTATION`.
+
+    Returns:
+        Where in `rows` to go on (len(rows) when all are applied), and how many events there are.
     """
-    panes = columns.pane_count.shape[1]
-    for row in rows:
-        s = series[row]
-        offset = offsets[row]
-        event_kind[row] = NOTHING
-        if offset <= columns.last_offset[s]:
+    steps, episodes, conditions = events
+    order, place, key, tie = heap
+    room = len(steps) - MOST_EVENTS_OF_A_READING
+    used = stamped = 0
+    for at in range(begin, len(rows)):
+        stamped = stamp(steps, stamped, used, clock)
+        row = rows[at]
+        number = series[row]
+        s, p = states[number], profiles[profile_of[number]]
+        time, offset, stamp_us = times[row], offsets[row], timestamps_ms[row] * 1000
+        tell_time(clock, device_of[number], time)
+        if len(order) > 0 and key[order[0]] <= clock.time:
+            used, all_fired = fire_deadlines(
+                states, profiles, profile_of, heap, clock, row, stamp_us, offset, changed, events, used
+            )
+            if not all_fired:
+                break
+        if used > room:
+            break
+        if offset <= s.last_offset:
             outcome[row] = ALREADY_APPLIED
             continue
-        columns.last_offset[s] = offset
-        changed[s] = True
-        time, value = times[row], values[row]
-        seen = remember(columns, s, time)
+        s.last_offset = offset
+        s.touched = offset
+        changed[number] = True
+        seen = remember(s, time)
         if seen == REPEATED:
-            columns.repeated[s] += 1
+            s.repeated += 1
             outcome[row] = REPEATED
             continue
-        pane = time // pane_us
-        if seen == LATE or (columns.head_pane[s] != NEVER and pane <= columns.head_pane[s] - panes):
-            columns.late[s] += 1
+        if s.window.pane_us != p.window.pane_us:
+            s.window.pane_us = p.window.pane_us
+            s.window.head = NEVER
+        pane = time // p.window.pane_us
+        if seen == LATE or window.is_behind(s.window, pane, p.window.panes):
+            s.late += 1
             outcome[row] = LATE
             continue
-        columns.readings[s] += 1
-        if time > columns.last_time[s]:
-            columns.last_time[s] = time
-            columns.last_value[s] = value
-        if columns.head_pane[s] == NEVER or pane > columns.head_pane[s]:
-            advance(columns, s, pane)
-        count, mean, m2 = window_moments(columns, s)
-        watched = count >= minimum_readings
-        flagged = False
-        std = score = 0.0
-        if watched:
-            std = max(math.sqrt(m2 / (count - 1)), STD_FLOOR * max(abs(mean), 1.0))
-            score = score_of(value, mean, std, sides)
-            flagged = score > k
+        s.readings += 1
+        value = values[row]
+        in_order = s.last_time == NEVER or time > s.last_time
+        follows = True
+        if in_order:
+            used, follows = _arrive(
+                s, p, row, number, time, stamp_us, clock, steps, episodes, conditions, used
+            )
+            s.last_time = time
+            s.last_value = value
+            silence = gap.deadline_us(s.gap, p.gap)
+            overdue = time + silence + gap.patience_us(s.gap)
+            if silence > 0 and overdue < key[number]:
+                set_key(order, place, key, tie, number, overdue)
+        for channel in range(CHANNELS):
+            q[channel] = 0.0
+        if value < p.meaning.lowest or value > p.meaning.highest:
+            q[_INVALID] = _INVALID_Q
+            used = follow_quality(s, p, q, row, number, time, stamp_us, value, steps, conditions, used)
+            outcome[row] = FLAGGED
+            continue
+        window.advance(s.window, pane, p.window.panes)
+        flagged, watched = False, s.readings >= p.alarm.warmup
+        judged, there = (value, True) if not in_order else meaning_of(s, p, time, value)
+        numeric = there and not (in_order and is_switch(s, p, value))
+        if in_order and there and not numeric:
+            judge_switch(s, p, value, q)
+        if p.window.on:
+            q[_WINDOW], count, expectation.mean, expectation.std = judge_window(s, p, value)
+            watched = count >= p.alarm.warmup
+            if not watched:
+                q[_WINDOW] = 0.0
+        elif in_order and numeric:
+            judge_value(s, p, forests, expectation, time, judged, follows, q)
+            only_wanted(p, expectation.mean, judged, q)
+        if (in_order and there) or p.window.on:
+            used, flagged = follow_value(
+                s, p, expectation, q, row, number, time, stamp_us, judged, steps, episodes, used
+            )
+            used = follow_quality(s, p, q, row, number, time, stamp_us, value, steps, conditions, used)
+        best, _ = strongest(q, 0, VALUE_CHANNELS)
+        scores[row] = best
+        if not flagged:
+            window.add(s.window, pane, value)
         outcome[row] = FLAGGED if flagged else (NORMAL if watched else WARMING)
-        is_open = columns.opened_at[s] != NEVER
-        if flagged:
-            columns.flagged[s] += 1
-            if not is_open:
-                event_kind[row] = OPENED
-                columns.opened_at[s] = time
-                columns.detected_at[s] = timestamps_ms[row] * 1000
-                columns.flagged[s] = 1
-                columns.episodes[s] += 1
-            if not is_open or score > columns.peak[s, 1]:
-                columns.peak[s, 0] = value
-                columns.peak[s, 1] = score
-                columns.peak[s, 2] = mean
-                columns.peak[s, 3] = std
-                columns.peak[s, 4] = mean - k * std
-                columns.peak[s, 5] = mean + k * std
-        else:
-            add(columns, s, pane, value)
-            if is_open:
-                event_kind[row] = CLEARED
-        if event_kind[row] != NOTHING:
-            event_times[row, 0] = columns.opened_at[s]
-            event_times[row, 1] = time
-            event_times[row, 2] = columns.detected_at[s]
-            event_times[row, 3] = columns.flagged[s]
-            event_numbers[row, :] = columns.peak[s]
-            if event_kind[row] == CLEARED:
-                columns.opened_at[s] = NEVER
-                columns.detected_at[s] = NEVER
-                columns.flagged[s] = 0
+    else:
+        at = len(rows)
+    stamp(steps, stamped, used, clock)
+    return at, used

@@ -1,107 +1,177 @@
-"""The state of a partition's series, as columns: row i of every array belongs to series i.
+"""The state of a series: one numpy record, all that it needs to go on after a crash, and nothing else.
 
-What a series needs to go on after a crash is here and nowhere else: the sliding window (tumbling panes of
-count, mean and M2), the newest reading times (to know a repeated reading when it comes), the open episode, the
-offset of the last reading that changed it, and its cumulative counters.
+A partition keeps its series as the rows of one table: what a reading touches lies side by side in memory, and a row's
+bytes are what the changelog carries.
 """
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from processors.engine.channels import (
+    energy,
+    extent,
+    gap,
+    jump,
+    model,
+    pattern,
+    rare,
+    shift,
+    spike,
+    stuck,
+    switching,
+    window,
+)
+from processors.engine.channels.window import NEVER
 
-NEVER = np.iinfo(np.int64).min
-"""A time, pane or offset that has not been."""
+Table = NDArray[Any]
 
-RECENT_TIMES = 64
+RECENT_TIMES = 24
 """How many reading times a series remembers. A late reading that is older than all of them cannot be told from
-one that was counted before, so it is stored and counted but not scored. 64 covers a minute at one reading a
-second for 512 bytes a series."""
+one that was counted before, so it is stored and counted but not scored. 24 covers a third of a minute at one reading a
+second for 192 bytes a series."""
 
 _FIRST_CAPACITY = 256
 
+SHAPE = np.dtype(
+    [
+        ("base", "f8"),  # the value expected when it opened
+        ("unit", "f8"),  # the usual step then
+        ("count", "f8"),  # flagged readings
+        ("sum", "f8"),  # of their distances from the base
+        ("squares", "f8"),
+        ("slope", "f8"),  # sum of distance times place, in readings from the opening
+        ("places", "f8"),  # sum of places
+        ("places_squares", "f8"),
+        ("first", "f8"),  # distance of the first
+        ("furthest", "f8"),  # distance of the furthest
+        (
+            "spread",
+            "f8",
+        ),  # std of the series when it opened: of its day and of what it strays from it; 0: not known
+        ("last", "f8"),  # distance of the last reading, flagged or not
+        ("step", "f8"),  # the last two steps from reading to reading
+        ("step_before", "f8"),
+        ("steps", "f8"),  # sum of the sizes of the steps, and the largest of them
+        ("largest_step", "f8"),
+        ("squared_steps", "f8"),  # sums of their squares and of the products of steps two apart
+        ("lagged_steps", "f8"),
+        ("returns", "f8"),  # 1 where the series came back by a jump from where it had gone unnoticed
+    ]
+)
+"""What an episode looked like, in few numbers: its kind is read off them when it is over, see `kinds`."""
 
-class SeriesColumns(NamedTuple):
-    """n series, P panes, R remembered times. Times in µs since 1970 UTC, offsets as in Kafka."""
+EPISODE = np.dtype(
+    [
+        ("opened_at", "i8"),  # event time, µs; NEVER while there is none
+        ("detected_at", "i8"),  # Kafka timestamp of the record that opened it, µs
+        ("channel", "i8"),
+        ("flagged", "i8"),  # readings
+        ("since", "i8"),  # readings since it opened
+        ("calm", "i8"),  # calm readings in a row
+        ("q", "f8"),  # of the most deviating reading so far, as are the next six
+        ("value", "f8"),
+        ("expected", "f8"),
+        ("mean", "f8"),
+        ("std", "f8"),
+        ("lower", "f8"),
+        ("upper", "f8"),
+        ("band_lower", "f8"),  # back inside of these bounds it is calm
+        ("band_upper", "f8"),
+        ("shape", SHAPE),
+    ]
+)
 
-    last_offset: Ints
-    """(n,) offset of the last reading applied; NEVER before the first."""
-    last_time: Ints
-    """(n,) newest event time."""
-    last_value: Floats
-    """(n,) the value of that reading."""
+CONDITION = np.dtype(
+    [
+        ("opened_at", "i8"),
+        ("detected_at", "i8"),
+        ("channel", "i8"),
+        ("flagged", "i8"),
+        ("calm", "i8"),
+        ("q", "f8"),
+        ("value", "f8"),
+        ("usual", "f8"),  # readings or µs that are usual
+        ("seen", "f8"),  # readings or µs that were seen
+    ]
+)
+"""An episode about the data's quality: stuck, flickering, dwelling, invalid, or missing."""
 
-    readings: Ints
-    """(n,) readings that entered or were judged by the window, flagged ones included."""
-    late: Ints
-    """(n,) readings too old for the window or for the remembered times."""
-    repeated: Ints
-    """(n,) readings whose time was seen before."""
-    episodes: Ints
-    """(n,) anomalies opened so far."""
+SERIES = np.dtype(
+    [
+        ("last_offset", "i8"),  # of the last reading applied; NEVER before the first
+        ("origin", "u8"),  # what the state belongs to, see `ProfileBook.origin`; 0 where that does not matter
+        ("touched", "i8"),  # offset of the last record that changed this state, of another series too (gaps)
+        ("last_time", "i8"),  # newest event time, µs
+        ("last_value", "f8"),  # the value of that reading
+        ("readings", "i8"),  # that entered or were judged, flagged ones included
+        ("late", "i8"),  # too old for the window or for the remembered times
+        ("repeated", "i8"),  # whose time was seen before
+        ("episodes", "i8"),  # opened so far
+        ("judged", "i8"),  # values that the channels have had, in the order of their times
+        ("level", "f8"),  # the last of them
+        ("change", "f8"),  # its distance from the one before
+        ("total", "f8"),  # a counter's last reading
+        ("total_time", "i8"),
+        ("is_switch", "i8"),  # 1 while all values were 0 or 1
+        ("pane", "i8"),  # the slow channels' pane, as event time // length; NEVER before the first
+        ("pane_sum", "f8"),
+        ("pane_count", "i8"),
+        ("pane_time", "i8"),  # newest event time in it
+        ("panes", "i8"),  # panes that are complete
+        ("slow_q", "f8"),  # what the slow channels said of the last one
+        ("heat", "f8"),  # of past alarms, as of `heat_time`
+        ("heat_time", "i8"),
+        ("last_opening", "i8"),  # `judged` at the last alarm about a value; NEVER before the first
+        ("last_opening_q", "f8"),
+        ("recent_count", "i8"),
+        (
+            "recent",
+            "i8",
+            (RECENT_TIMES,),
+        ),  # newest distinct reading times, ascending, the last `recent_count`
+        ("window", window.STATE),
+        ("extent", extent.STATE),
+        ("spike", spike.STATE),
+        ("jump", jump.STATE),
+        ("rare", rare.STATE),
+        ("energy", energy.STATE),
+        ("pattern", pattern.STATE),
+        ("shift", shift.STATE),
+        ("model", model.STATE),
+        ("stuck", stuck.STATE),
+        ("switching", switching.STATE),
+        ("gap", gap.STATE),
+        ("value_alarm", EPISODE),
+        ("quality_alarm", CONDITION),
+        ("gap_alarm", CONDITION),
+    ]
+)
 
-    head_pane: Ints
-    """(n,) newest pane, as event time // pane length; NEVER before the first reading."""
-    pane_count: Ints
-    """(n, P) readings in each pane; pane p lies in slot p % P."""
-    pane_mean: Floats
-    """(n, P) their mean."""
-    pane_m2: Floats
-    """(n, P) sum of their squared deviations from it."""
-
-    recent: Ints
-    """(n, R) newest distinct reading times, ascending, the last `recent_count` of the row."""
-    recent_count: Ints
-    """(n,) how many of them are filled."""
-
-    opened_at: Ints
-    """(n,) event time of the reading that opened the open episode; NEVER while there is none."""
-    detected_at: Ints
-    """(n,) Kafka timestamp of that reading's record, µs."""
-    flagged: Ints
-    """(n,) readings flagged in the open episode."""
-    peak: Floats
-    """(n, 6) of the most deviating reading of the open episode: value, score, mean, std, lower, upper."""
-
-
-def new_columns(capacity: int, panes: int) -> SeriesColumns:
-    """Columns for `capacity` series that have seen nothing."""
-
-    def ints(*shape: int, fill: int = 0) -> Ints:
-        return np.full(shape, fill, np.int64)
-
-    n = capacity
-    return SeriesColumns(
-        last_offset=ints(n, fill=NEVER),
-        last_time=ints(n, fill=NEVER),
-        last_value=np.zeros(n),
-        readings=ints(n),
-        late=ints(n),
-        repeated=ints(n),
-        episodes=ints(n),
-        head_pane=ints(n, fill=NEVER),
-        pane_count=ints(n, panes),
-        pane_mean=np.zeros((n, panes)),
-        pane_m2=np.zeros((n, panes)),
-        recent=ints(n, RECENT_TIMES),
-        recent_count=ints(n),
-        opened_at=ints(n, fill=NEVER),
-        detected_at=ints(n, fill=NEVER),
-        flagged=ints(n),
-        peak=np.zeros((n, 6)),
-    )
+_NEVER_AT_FIRST = ("last_offset", "touched", "last_time", "total_time", "pane", "heat_time", "last_opening")
+_ALARMS = ("value_alarm", "quality_alarm", "gap_alarm")
 
 
-def grown(columns: SeriesColumns, needed: int) -> SeriesColumns:
-    """The same series with room for at least `needed`; at least doubled, so that growing stays cheap."""
-    capacity = len(columns.last_offset)
-    if needed <= capacity:
-        return columns
-    panes = columns.pane_count.shape[1]
-    fresh = new_columns(max(needed, 2 * capacity, _FIRST_CAPACITY), panes)
-    for old, new in zip(columns, fresh, strict=True):
-        new[:capacity] = old
-    return fresh
+def new_states(count: int) -> Table:
+    """(count,) series that have seen nothing."""
+    states = np.zeros(count, SERIES)
+    for name in _NEVER_AT_FIRST:
+        states[name] = NEVER
+    states["window"]["head"] = NEVER
+    states["is_switch"] = 1
+    for name in _ALARMS:
+        states[name]["opened_at"] = NEVER
+    return states
+
+
+def grown(states: Table, series: int) -> Table:
+    """The same table with room for at least `series` series; itself where it has it."""
+    if series <= len(states):
+        return states
+    capacity = max(_FIRST_CAPACITY, len(states))
+    while capacity < series:
+        capacity *= 2
+    wider = new_states(capacity)
+    wider[: len(states)] = states
+    return wider

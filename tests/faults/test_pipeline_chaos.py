@@ -51,7 +51,7 @@ def chaos(broker, server, logs, *, blows, seed=1, rate=2500, each=2):
             sinks.start()
         for at_processor, at_sink in blows:
             before = progress(servers, database)
-            until(lambda: blows_fall(servers, database, processors, sinks, before), 60, "both move on")  # noqa: B023
+            until(lambda: blows_fall(servers, database, processors, sinks, before), 120, "both move on")  # noqa: B023
             calm(broker, GROUP, SINK)
             time.sleep(rng.uniform(0.2, 1.5))
             strike(processors, at_processor)
@@ -68,10 +68,10 @@ def chaos(broker, server, logs, *, blows, seed=1, rate=2500, each=2):
         return flow.sent, judge(servers), judge_stored(servers, database)
 
 
-BLOWS = [(KILL, FREEZE), (FREEZE, KILL), (STOP, STOP)]
+BLOWS = [(KILL, FREEZE), (FREEZE, KILL)]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_everything_is_stored_once_whoever_dies(fresh_broker, real_database_server, tmp_path):
     sent, kafka, stored = chaos(fresh_broker, real_database_server, tmp_path, blows=BLOWS)
     assert kafka.readings == sent > 20_000

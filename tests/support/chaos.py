@@ -18,8 +18,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.embedded import free_port
 from processors.engine.batch import ReadingBatch
+from processors.engine.book import OneProfile, moving_average
 from processors.engine.partition import PartitionEngine
-from processors.engine.settings import DeviationSettings
 from processors.partition import Partition
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
@@ -29,7 +29,11 @@ from schemas.readings import Reading
 
 CODEC = Codec(Catalogue())
 PARTITIONS = 4
-DETECTOR = DeviationSettings(window_us=60_000_000, panes=6, k=4.0, minimum_readings=15)
+DETECTOR = {"window": 60.0, "panes": 6, "k": 4.0, "minimum_readings": 15}
+"""Settings of the processor, all workers of which have the preset moving-average."""
+
+BOOK = OneProfile(moving_average(window_us=60_000_000, panes=6, k=4.0, minimum_readings=15))
+"""What they come to."""
 GROUP = "chaos"
 CHANGELOG = f"{GROUP}-series-changelog"
 
@@ -172,7 +176,7 @@ class Processes:
     def end(self, worker, how):
         """Send a signal and wait for the end."""
         worker.send_signal(how)
-        worker.wait(40)
+        worker.wait(90)
         self.running.remove(worker)
 
 
@@ -192,10 +196,8 @@ class Workers(Processes):
             "kafka.bootstrap_servers": self._servers,
             "topics.partitions": PARTITIONS,
             "processor.group": GROUP,
-            "processor.window": DETECTOR.window_us / 1e6,
-            "processor.panes": DETECTOR.panes,
-            "processor.k": DETECTOR.k,
-            "processor.minimum_readings": DETECTOR.minimum_readings,
+            "processor.preset": "moving-average",
+            **{f"processor.{name}": value for name, value in DETECTOR.items()},
             "processor.checkpoint_interval": 3.0,
             "processor.session_timeout": 3.0,
             "processor.heartbeat": 1.0,
@@ -205,7 +207,7 @@ class Workers(Processes):
         return ["tests.support.processor_main", json.dumps(settings), *self._controls]
 
 
-def read_all(servers, topic, partitions, options=None, patience=30.0):
+def read_all(servers, topic, partitions, options=None, patience=60.0):
     """Every record of a topic, by partition, in order.
 
     The end is where the consumer says so: that comes with a fetch's answer and is right on every broker, while
@@ -249,7 +251,7 @@ def committed(servers, group=GROUP):
     """Committed offsets of the readings, by partition; asked again while a broker that came back is still settling."""
     wanted = [TopicPartition("readings", number) for number in range(PARTITIONS)]
     consumer = Consumer({"bootstrap.servers": servers, "group.id": group})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     try:
         while True:
             try:
@@ -284,7 +286,7 @@ def calm(broker, *groups):
             since = time.monotonic()
         return time.monotonic() - since > CALM_SECONDS
 
-    until(stands, 60, f"{', '.join(groups)} stand for {CALM_SECONDS} s")
+    until(stands, 120, f"{', '.join(groups)} stand for {CALM_SECONDS} s")
 
 
 def undisturbed(log):
@@ -294,7 +296,7 @@ def undisturbed(log):
         stamps = np.array([message.timestamp()[1] for message in messages], np.int64)
         offsets = np.array([message.offset() for message in messages], np.int64)
         columns = decode_readings([message.value() for message in messages], stamps, CODEC, TimeBounds())
-        engine = PartitionEngine(DETECTOR)
+        engine = PartitionEngine(BOOK)
         for anomaly in engine.apply(ReadingBatch(offsets, stamps, columns)).anomalies:
             anomalies[(anomaly.anomaly_id, anomaly.state)] = CODEC.encode_anomaly(anomaly)
         engines[number] = engine
@@ -359,16 +361,15 @@ def judge(servers):
     offsets = committed(servers)
     changelog = read_all(servers, CHANGELOG, PARTITIONS)
     for number, messages in log.items():
-        restored = Partition(DETECTOR)
+        restored = Partition(BOOK)
         for message in changelog[number]:
             restored.restored(message.key(), message.value())
         end = messages[-1].offset() + 1
         counts = restored.engine.counts()
         applied = counts["readings"] + counts["late"] + counts["repeated"] + restored.dead_letters
         verdict.unaccounted_offsets += abs(end - offsets[number]) + abs(len(messages) - applied)
-        compacted = Partition(
-            DETECTOR
-        )  # as the broker may leave the log: the last record of a key, no deleted ones
+        # as the broker may leave the log: the last record of a key, no deleted ones
+        compacted = Partition(BOOK)
         for key, value in {message.key(): message.value() for message in changelog[number]}.items():
             if value is not None:
                 compacted.restored(key, value)
@@ -388,4 +389,4 @@ def settle(servers, workers, flow):
             assert worker.poll() is None, f"a worker ended by itself with {worker.returncode}"
         return sum(committed(servers).values()) == flow.sent
 
-    until(done, 90, "the workers commit all that was sent")
+    until(done, 180, "the workers commit all that was sent")

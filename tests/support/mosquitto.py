@@ -16,7 +16,7 @@ import pytest
 
 from deploy.embedded import free_port
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 _PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
 )  # where Debian puts servers

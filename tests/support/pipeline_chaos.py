@@ -65,7 +65,7 @@ def drain(servers, database, sinks):
             assert sink.poll() is None, f"a sink ended by itself with {sink.returncode}"
         return all(position(database, topic) == end for topic, end in ends.items())
 
-    until(done, 90, f"the sinks store all of {ends}")
+    until(done, 180, f"the sinks store all of {ends}")
 
 
 @dataclass
@@ -157,7 +157,10 @@ def expected_rows(log):
     return rows, dead, repeated
 
 
-FIELDS = ("value", "score", "mean", "std", "lower", "upper", "readings", "fault")
+FIELDS = (
+    *("value", "score", "mean", "std", "lower", "upper", "readings", "fault"),
+    *("severity", "channel", "expected", "reason", "storm_id"),
+)
 
 
 def expected_episodes(log):

@@ -101,10 +101,8 @@ class Pipeline:
             "topics.devices": f"devices-{self.name}",
             "topics.partitions": self.partitions,
             "processor.group": self.group,
-            "processor.window": DETECTOR.window_us / 1e6,
-            "processor.panes": DETECTOR.panes,
-            "processor.k": DETECTOR.k,
-            "processor.minimum_readings": DETECTOR.minimum_readings,
+            "processor.preset": "moving-average",
+            **{f"processor.{name}": value for name, value in DETECTOR.items()},
             "processor.checkpoint_interval": 1.0,
             "processor.session_timeout": 3.0,
             "processor.heartbeat": 0.5,
@@ -214,7 +212,7 @@ class Processor:
     def stop(self) -> None:
         """Let it end in order."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(40) == 0, self.log.read_text()[-3000:]
+        assert self.process.wait(90) == 0, self.log.read_text()[-3000:]
 
     def kill(self) -> None:
         """End it as a crash would; also one that was frozen or has ended."""
@@ -256,7 +254,7 @@ def applied(workers: Sequence[Processor]) -> int:
     return sum(counts["next_offset"] for worker in workers for counts in worker.partitions().values())
 
 
-def until_applied(workers: Sequence[Processor], count: int, seconds: float = 60) -> None:
+def until_applied(workers: Sequence[Processor], count: int, seconds: float = 150) -> None:
     """Wait until the workers have applied the log up to `count` offsets."""
     try:
         until(lambda: applied(workers) == count, seconds, f"{count} offsets are applied")

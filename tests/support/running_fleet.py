@@ -81,7 +81,7 @@ class RunningFleet:
         self._thread.join()
         self.queue.close()
 
-    def wait_for_readings(self, seconds=20.0) -> None:
+    def wait_for_readings(self, seconds=60.0) -> None:
         """Until every device has been read."""
         enough = self.time_us + 2 * SECOND
         until(lambda: self.time_us >= enough, seconds)
@@ -97,7 +97,7 @@ def running_fleet(*args, **kwargs) -> Iterator[RunningFleet]:
         fleet.stop()
 
 
-def until(holds, seconds=20.0) -> None:
+def until(holds, seconds=60.0) -> None:
     """Wait until something holds.
 
     Raises:

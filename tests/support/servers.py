@@ -39,6 +39,12 @@ FAST_GROUPS = {
 }
 """Lets the tests use short sessions, so that a killed worker is noticed soon, and see compaction soon."""
 
+QUICK_START = ("-XX:TieredStopAtLevel=1",)
+"""Of Java: a broker that lives for a minute does not earn the optimising compiler's work back."""
+
+WITHOUT_SYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""Of PostgreSQL, for servers whose processes may be killed, but whose machine is not."""
+
 
 @cache
 def docker_images() -> frozenset[str] | str:
@@ -126,7 +132,7 @@ def running_broker(name: str, folder: Path):
         with TansuBroker(folder) as broker:
             yield broker
     elif name == "kafka":
-        with KafkaBroker(folder, cache_folder(), properties=FAST_GROUPS) as broker:
+        with KafkaBroker(folder, cache_folder(), properties=FAST_GROUPS, java_options=QUICK_START) as broker:
             yield broker
     else:
         with _kafka_container() as broker:
@@ -177,7 +183,7 @@ def _kafka_container():
 
 def _until_it_answers(address: str) -> None:
     admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
             if admin.list_topics(timeout=2.0).brokers:
@@ -206,7 +212,7 @@ def running_database(name: str, folder: Path):
             yield RunningDatabase(url, name)
     else:
         source = "auto" if name == "embedded" else "postgresql"
-        with EmbeddedPostgres(folder, cache_folder(), source=source) as database:
+        with EmbeddedPostgres(folder, cache_folder(), source=source, settings=WITHOUT_SYNC) as database:
             yield database
 
 
@@ -217,6 +223,10 @@ def _database_container():
     _without_ryuk()
     container: Any = PostgresContainer(local_image(DATABASE_IMAGES), driver=None, dbname="sigmawatch")
     container.ports[5432] = _LOOPBACK
+    container.with_env("POSTGRES_INITDB_ARGS", "--no-sync")
+    container.with_command(
+        " ".join(["postgres", *(f"-c {name}={value}" for name, value in WITHOUT_SYNC.items())])
+    )
     with container as running:
         at = f"127.0.0.1:{running.get_exposed_port(5432)}"
         url = f"postgresql://{running.username}:{running.password}@{at}/{running.dbname}"

@@ -242,13 +242,13 @@ def running(worker: Any) -> Iterator[Any]:
         yield worker
     finally:
         worker.stop()
-        thread.join(60)
+        thread.join(120)
         assert not thread.is_alive()
     if errors:
         raise errors[0]
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"

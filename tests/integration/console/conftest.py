@@ -62,7 +62,7 @@ def finished(request, tmp_path_factory, real_database_server):
         stored = {**pipeline.overrides(), "database.url": database.url, "sink.batch_interval": 0.1}
         with processors(pipeline, folder) as (worker,), sink(stored, folder / "sink.log"):
             until_applied([worker], pipeline.count)
-            until(lambda: rows(database) == len(pipeline.sent), 60, "all is stored")
+            until(lambda: rows(database) == len(pipeline.sent), 150, "all is stored")
             worker.stop()
         pipeline.expected = pipeline.anomalies_expected()
         yield pipeline

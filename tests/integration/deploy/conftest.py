@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,12 @@ import psycopg
 import pytest
 
 from deploy.embedded import EmbeddedPostgres, cache_folder
-from tests.support import servers
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 150.0
+PATIENCE = 240.0
 """Seconds that a whole `up` may take on a loaded machine."""
+LIVELY = ("--fleet", str(Path(__file__).with_name("steady_fleet.yaml")), "--interval", "100ms")
+"""300 readings a second."""
 
 
 def clean_environment(state: Path) -> dict[str, str]:
@@ -76,6 +78,11 @@ class Stack:
             said += line
         return said
 
+    def wait_for_readings(self, process: subprocess.Popen) -> None:
+        """Read stderr until a status line, of which one comes every 5 s, counts readings."""
+        while not re.search(r"[1-9][\d,]* produced", self.wait_for_line(process, " produced")):
+            pass
+
     def processes(self, *words: str) -> list[int]:
         """Processes that belong to this state folder, with all `words` in their command lines."""
         found = []
@@ -101,11 +108,20 @@ class Stack:
         for process in self.running:
             if process.poll() is None:
                 process.kill()
-            process.communicate(timeout=30)
-        deadline = time.monotonic() + 30
+            process.communicate(timeout=60)
+        deadline = time.monotonic() + 60
         while left := self.processes():
             assert time.monotonic() < deadline, f"still running: {left}"
             time.sleep(0.1)
+
+
+def assert_exact(ended):
+    verdict = ended.verdict
+    assert (verdict["lost"], verdict["duplicated"], ended.code) == (0, 0, 0), ended.err
+    readings, anomalies = verdict["readings"], verdict["anomalies"]
+    assert readings["produced"] == readings["processed"] > 0
+    assert anomalies["opened"] == anomalies["stored"]
+    return verdict
 
 
 @pytest.fixture
@@ -113,17 +129,6 @@ def stack(tmp_path):
     running = Stack(tmp_path / "state")
     yield running
     running.close()
-
-
-@pytest.fixture
-def database(request, tmp_path):
-    """An empty database on the most real server asked for: `url`."""
-    option = request.config.getoption("--databases")
-    names = servers.chosen(
-        option, "SIGMAWATCH_TEST_DATABASES", servers.DATABASES, servers.automatic_databases()
-    )
-    with servers.running_database(names[-1], tmp_path / "database") as running:
-        yield running
 
 
 @pytest.fixture

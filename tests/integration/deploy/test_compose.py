@@ -99,7 +99,7 @@ def project(tmp_path_factory):
     (folder / "test.json").write_text(json.dumps({"services": {name: {"image": IMAGE} for name in OURS}}))
     with torn_down(Project(f"sigmawatch-test-{port}", folder, port)) as running:
         running("up", "--detach", "--no-build", "--scale", "process=3", "--scale", "simulate=0")
-        running.until(running.healthy, 180)
+        running.until(running.healthy, 240)
         yield running
 
 
@@ -128,13 +128,13 @@ def crash(project, service):
 
 def test_readings_and_anomalies_are_stored_though_parts_are_killed(project):
     produced = simulate(project, "2026-01-01T00:00:00Z")
-    project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 60)
-    project.until(lambda: project.query("SELECT count(*) FROM anomalies") > 0, 60)
+    project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 150)
+    project.until(lambda: project.query("SELECT count(*) FROM anomalies") > 0, 150)
     restarted = [crash(project, service) for service in ("process", "sink", "database", "kafka")]
-    project.until(lambda: all(came_back() for came_back in restarted), 60)
+    project.until(lambda: all(came_back() for came_back in restarted), 150)
     produced += simulate(project, "2026-01-02T00:00:00Z")
-    project.until(project.healthy, 120)
-    project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 120)
+    project.until(project.healthy, 240)
+    project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 240)
 
 
 def test_only_loopback_is_published(project):
@@ -150,7 +150,7 @@ def test_only_loopback_is_published(project):
 def test_the_fleet_runs_and_nothing_is_compiled_in_containers(project):
     before = project.query("SELECT count(*) FROM readings")
     project("up", "--detach", "--no-build", "--scale", "process=3")
-    project.until(lambda: project.query("SELECT count(*) FROM readings") > before, 60)
+    project.until(lambda: project.query("SELECT count(*) FROM readings") > before, 150)
     names = [name for service in ("process", "sink", "simulate") for name in project.containers(service)]
     assert len(names) == 5
     assert {name: compiled_since_start(name) for name in names} == {name: [] for name in names}
@@ -167,7 +167,7 @@ def test_it_ends_cleanly_and_keeps_its_data(project):
     project("down")
     assert project.containers() == {}
     project("up", "--detach", "--no-build", "--scale", "simulate=0")
-    project.until(project.healthy, 180)
+    project.until(project.healthy, 240)
     assert project.query("SELECT count(*) FROM readings WHERE time < '2026-01-03'") > 0
     project("down", "--volumes")
     left = docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}")

@@ -61,6 +61,7 @@ def test_it_runs_as_nobody_in_particular(image):
     assert "Did you mean processor.k?" in mistake.stderr
 
 
+@pytest.mark.most_real
 def test_a_worker_of_the_image_processes_readings(image, fresh_broker):
     servers = fresh_broker.bootstrap_servers
     settings = load_settings(None, {"kafka.bootstrap_servers": servers}, {})
@@ -76,7 +77,7 @@ def test_a_worker_of_the_image_processes_readings(image, fresh_broker):
         def log():
             return docker("logs", worker).stderr[-3000:]
 
-        until(lambda: page(port, "/readyz")[0] == 200, 120, log)
+        until(lambda: page(port, "/readyz")[0] == 200, 240, log)
         fleet = ("simulate", "--duration=3", "--rate=100", "--json", f"--bootstrap-servers={servers}")
         produced = json.loads(docker("run", "--rm", *NETWORK, image, *fleet).stdout)["produced"]
         assert produced > 100
@@ -85,7 +86,7 @@ def test_a_worker_of_the_image_processes_readings(image, fresh_broker):
             partitions = json.loads(page(port, "/partitions")[1] or b"{}")
             return sum(counts["readings"] for counts in partitions.values()) == produced
 
-        until(counted, 60, log)
+        until(counted, 120, log)
         health = docker("exec", worker, "python", "-m", "deploy.images.healthcheck", check=False)
         assert health.returncode == 0, health.stderr
         assert compiled_since_start(worker) == []

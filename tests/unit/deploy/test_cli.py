@@ -1,5 +1,6 @@
 """The command line: every mistake is one line and an exit code, help teaches and is quick."""
 
+import json
 import os
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def test_these_are_the_commands():
     assert {" ".join(command) for command in commands()} == {
         "up", "down", "simulate", "scenarios", "fleets", "replay", "record", "ingest", "bridge mqtt", "fault inject",
         "fault status", "fault clear", "devices list", "devices show", "devices create", "devices update", "devices delete",
-        "devices types", "process", "sink timescale", "sink log", "tail", "topics create",
+        "devices types", "process", "sink timescale", "sink log", "tail",
+        "evaluate faults", "evaluate nab", "quality", "detection check", "detection show", "topics create",
         "topics check", "schemas register", "schemas check", "db migrate", "db status", "settings",
     }  # fmt: skip
 
@@ -145,6 +147,19 @@ def test_a_reader_that_goes_away_is_no_error():
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize("pace", [["--speed", "max", "--duration", "10h"], ["--interval", "0.01"]])
+def test_a_reader_of_readings_that_has_seen_enough(pace):
+    arguments = ["simulate", "--fleet", "energy", "--to", "-", *pace]
+    code = f"import sys; from deploy.cli.main import main; sys.exit(main({arguments}))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert json.loads(process.stdout.readline())["device_id"].startswith("mock-")
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141

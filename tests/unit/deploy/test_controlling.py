@@ -1,7 +1,6 @@
 """`fault` and `devices` against a simulator that runs, by HTTP."""
 
 import json
-import logging
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -21,10 +20,6 @@ TOKEN = "correct-horse-battery"
 def no_settings_of_this_machine(monkeypatch):
     monkeypatch.delenv("SIGMAWATCH_CONFIG", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    root = logging.getLogger()
-    before = list(root.handlers)
-    yield
-    root.handlers = before  # a command's log goes to what captured its stderr
 
 
 @pytest.fixture

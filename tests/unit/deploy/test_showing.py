@@ -15,13 +15,13 @@ from processors.engine.batch import ReadingBatch
 from processors.engine.partition import PartitionEngine
 from processors.engine.record import pack
 from processors.engine.series_index import SeriesName
-from processors.engine.settings import DeviationSettings
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
 from schemas.columns import decode_readings
 from schemas.dead_letters import DeadLetterReason, TimeBounds, dead_letter_headers
-from schemas.readings import Anomaly, AnomalyState, Reading
+from schemas.readings import AnomalySeverity, AnomalyState, Reading
 from schemas.settings import Settings
+from schemas.testing import anomaly
 
 CODEC = Codec(Catalogue())
 READER = MessageReader(CODEC, Settings())
@@ -74,29 +74,40 @@ def test_a_reading():
 
 
 def test_an_anomaly():
-    anomaly = Anomaly(
-        UUID(int=1),
-        "d",
-        "m",
-        "deviation",
-        AnomalyState.OPENED,
-        10,
-        None,
-        9.0,
-        5.5,
-        1.0,
-        0.5,
-        -1.0,
-        3.0,
-        2,
-        None,
-        20,
-    )
-    line, text = shown("anomalies", CODEC.encode_anomaly(anomaly))
+    plain = anomaly(score=5.5, readings=2)
+    line, text = shown("anomalies", CODEC.encode_anomaly(plain))
     assert line["anomaly"]["anomaly_id"] == str(UUID(int=1))
     assert line["anomaly"]["cleared_at"] is None
-    assert "OPENED" in text
-    assert "5.5 std" in text
+    assert (line["anomaly"]["severity"], line["anomaly"]["storm_id"]) == ("WARNING", None)
+    assert "OPENED  WARNING  2023-11-14T22:13:20Z  device-1  temperature  deviation" in text
+    assert text.endswith("26 is 5.5 std from 20  2 readings")
+
+
+def test_an_anomaly_says_how_bad_and_why():
+    told = anomaly(
+        severity=AnomalySeverity.CRITICAL, kind="gap", reason="nothing [for] 40 s", storm_id=UUID(int=7)
+    )
+    line, text = shown("anomalies", CODEC.encode_anomaly(told))
+    assert line["anomaly"]["storm_id"] == str(UUID(int=7))
+    assert "CRITICAL" in text
+    assert text.endswith("gap  nothing [for] 40 s  1 readings")
+
+
+def test_a_storm_counts_devices():
+    storm = anomaly(
+        "place:Denver", metric="*", kind="storm", channel="storm", readings=12, state=AnomalyState.CLEARED
+    )
+    _, text = shown("anomalies", CODEC.encode_anomaly(storm))
+    assert "CLEARED WARNING " in text
+    assert "place:Denver  *  storm" in text
+    assert text.endswith("12 devices")
+
+
+def test_an_anomaly_of_before_severities():
+    body = CODEC.encode_anomaly(anomaly(score=5.5))[5:].removesuffix(bytes.fromhex("0200000000"))
+    line, text = shown("anomalies", b"\0\0\0\0\3" + body)
+    assert "severity" not in line["anomaly"]
+    assert "OPENED  2023-11-14T22:13:20Z  device-1  temperature  deviation  26 is 5.5 std from 20" in text
 
 
 def test_a_dead_letter_says_why_and_what_was_in_it():
@@ -113,14 +124,13 @@ def test_a_dead_letter_says_why_and_what_was_in_it():
 
 
 def test_the_changelog_is_summed_up():
-    settings = DeviationSettings()
-    engine = PartitionEngine(settings)
+    engine = PartitionEngine()
     columns = decode_readings(
         [CODEC.encode_reading(Reading("d", "m", 5_000_000, 1.5))], np.array([5_000]), CODEC, TimeBounds()
     )
     engine.apply(ReadingBatch(np.array([7]), np.array([5_000]), columns))
     name = SeriesName("d", "m")
-    (record,) = pack(engine.columns, engine.changed(), {}, settings)
+    (record,) = pack(engine.states, engine.changed(), {})
     line, text = shown(CHANGELOG, record, key=state_key("w1", name))
     assert (line["state"]["last_offset"], line["state"]["readings"], line["state"]["last_value"]) == (
         7,

@@ -55,7 +55,7 @@ def test_what_this_process_was_given_is_taken_away():
     assert "HOME" not in handed
 
 
-@given(st.floats(1e-3, 1e6), st.integers(1, 100))
+@given(st.floats(1e-3, 1e6), st.integers(1, 10))
 def test_a_guessed_window_holds_about_a_hundred_readings_in_whole_panes(interval, panes):
     overrides = window_overrides(interval, panes)
     settings = load_settings(None, {**overrides, "processor.panes": panes}, {})

@@ -9,7 +9,8 @@ from faust.types import TP
 
 from processors.batches.consumer import Batch, Start
 from processors.batches.records import Fetched, from_records
-from processors.engine.settings import DeviationSettings
+from processors.detection.renewal import Renewal
+from processors.engine.book import OneProfile
 from processors.handler import ProcessorHandler
 from processors.metrics import Metrics
 from schemas.catalogue import Catalogue
@@ -80,7 +81,7 @@ def handler(source):
         anomalies_topic="anomalies",
         changelog_topic="changelog",
         group="group",
-        settings=DeviationSettings(),
+        renewal=Renewal(OneProfile()),
         bounds=TimeBounds(),
         checkpoint_readings=1000,
         codec=Codec(source),

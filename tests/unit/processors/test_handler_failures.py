@@ -7,8 +7,8 @@ from faust.types import TP
 
 from processors.batches.consumer import Start
 from processors.changelog import Marker, marker_key, parse_key, state_key
+from processors.engine.book import OneProfile
 from processors.engine.series_index import SeriesName
-from processors.engine.settings import DeviationSettings
 from processors.partition import Partition
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
@@ -108,16 +108,16 @@ def apply(partition, values, first):
 
 def test_dead_letters_count_once_where_an_owner_begins_below_the_last_marker():
     """The commit behind a marker was refused, so the next owner reads what the marker counted again, and stops amid it."""
-    first = Partition(DeviationSettings())
+    first = Partition(OneProfile())
     apply(first, JUNK * 10, 0)
     log = checkpoint_of(first)
-    second = Partition(DeviationSettings())
+    second = Partition(OneProfile())
     for record in log:
         second.restored(*record)
     second.begin(0, None)
     apply(second, JUNK * 5, 0)
     log += checkpoint_of(second)
-    third = Partition(DeviationSettings())
+    third = Partition(OneProfile())
     for record in log:
         third.restored(*record)
     third.begin(5, 5)
@@ -127,7 +127,7 @@ def test_dead_letters_count_once_where_an_owner_begins_below_the_last_marker():
 
 def test_superseded_keys_are_deleted_with_the_next_checkpoint_also_after_a_rebalance():
     values = [CODEC.encode_reading(reading) for reading in readings([20.0, 21.0, 22.0])]
-    partition = Partition(DeviationSettings())
+    partition = Partition(OneProfile())
     partition.begin(0, None)
     apply(partition, values[:1], 0)
     ((old, _),) = partition.checkpoint().states

@@ -7,17 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.engine.engine_kernel import (
-    LATE,
-    NORMAL,
-    REPEATED,
-    add,
-    advance,
-    merge,
-    remember,
-    window_moments,
-)
-from processors.engine.states import RECENT_TIMES, new_columns
+from processors.engine.channels import window
+from processors.engine.channels.window import PANES, merge
+from processors.engine.engine_kernel import LATE, NORMAL, REPEATED, remember
+from processors.engine.states import RECENT_TIMES, new_states
 
 FINITE = st.floats(-1e6, 1e6)
 
@@ -51,24 +44,27 @@ def test_parts_merge_in_any_order(parts, rng):
         assert m2 == pytest.approx(np.var(everything) * count, rel=1e-7, abs=1e-3)
 
 
-@given(st.lists(st.tuples(st.integers(0, 400), FINITE), min_size=1, max_size=80))
-def test_window_holds_the_newest_panes(readings):
+@given(
+    st.sampled_from([1, 5, PANES]), st.lists(st.tuples(st.integers(0, 400), FINITE), min_size=1, max_size=80)
+)
+def test_window_holds_the_newest_panes(panes, readings):
     """Whatever the times, the window is the values of the last P panes behind the newest one, in order of arrival."""
-    panes, pane_length = 5, 10
-    columns = new_columns(1, panes)
+    pane_length = 10
+    state = new_states(1)[0]["window"]
     kept = []
     head = None
     for time, value in readings:
         pane = time // pane_length
-        if head is not None and pane <= head - panes:
+        gone = head is not None and pane <= head - panes
+        assert window.is_behind(state, pane, panes) == gone
+        if gone:
             continue
-        if head is None or pane > head:
-            advance(columns, 0, pane)
-            head = pane
-        add(columns, 0, pane, value)
+        window.advance(state, pane, panes)
+        head = pane if head is None else max(head, pane)
+        window.add(state, pane, value)
         kept.append((pane, value))
     inside = [value for pane, value in kept if pane > head - panes]
-    count, mean, m2 = window_moments(columns, 0)
+    count, mean, m2 = window.moments(state, panes)
     assert count == len(inside)
     assert mean == pytest.approx(np.mean(inside), rel=1e-9, abs=1e-6)
     assert math.sqrt(m2 / count) == pytest.approx(np.std(inside), rel=1e-6, abs=1e-2)
@@ -76,11 +72,11 @@ def test_window_holds_the_newest_panes(readings):
 
 @given(st.lists(st.integers(0, 300), max_size=200))
 def test_remembered_times_tell_new_from_repeated(times):
-    columns = new_columns(1, 1)
+    state = new_states(1)[0]
     seen: set[int] = set()
     for time in times:
         newest = sorted(seen)[-RECENT_TIMES:]
-        verdict = remember(columns, 0, time)
+        verdict = remember(state, time)
         if len(newest) == RECENT_TIMES and time < newest[0]:
             assert verdict == LATE
         elif time in newest:
@@ -88,5 +84,5 @@ def test_remembered_times_tell_new_from_repeated(times):
         else:
             assert verdict == NORMAL
             seen.add(time)
-    filled = columns.recent_count[0]
-    assert list(columns.recent[0, RECENT_TIMES - filled :]) == sorted(seen)[-RECENT_TIMES:]
+    filled = state["recent_count"]
+    assert list(state["recent"][RECENT_TIMES - filled :]) == sorted(seen)[-RECENT_TIMES:]

@@ -1,0 +1,95 @@
+"""Window: distance from the mean of a sliding window of event time, in its std: the preset moving-average.
+
+The window is the last panes of a fixed length, each with count, mean and M2, merged by Chan, Golub and LeVeque (1979), "Updating
+formulae and a pairwise algorithm for computing sample variances"; a single value is the case n = 1 (Welford
+1962). A late value goes into its own pane while that is in the window, whatever came since.
+"""
+
+import math
+
+import numpy as np
+
+from schemas.compiled import compiled
+
+PANES = 10
+"""Panes that the state has room for; settings use so many or fewer."""
+
+NEVER = int(np.iinfo(np.int64).min)
+"""A time, pane or offset that has not been."""
+
+STD_FLOOR = 1e-9
+"""Least std, relative to the mean's size: rounding of a constant series is no deviation."""
+
+STATE = np.dtype(
+    [
+        ("pane_us", "i8"),  # length of a pane: of other panes a window is begun anew
+        ("head", "i8"),  # newest pane, as event time // pane length; NEVER before the first reading
+        ("mean", "f8", (PANES,)),  # pane p lies in slot p % PANES
+        ("m2", "f8", (PANES,)),  # sum of squared distances from the mean
+        ("count", "i8", (PANES,)),
+    ]
+)
+
+
+@compiled
+def merge(count_a, mean_a, m2_a, count_b, mean_b, m2_b):
+    """Moments of two sets together: (count, mean, M2)."""
+    if count_b == 0:
+        return count_a, mean_a, m2_a
+    if count_a == 0:
+        return count_b, mean_b, m2_b
+    count = count_a + count_b
+    delta = mean_b - mean_a
+    mean = mean_a + delta * count_b / count
+    return count, mean, m2_a + m2_b + delta * delta * count_a * count_b / count
+
+
+@compiled
+def moments(state, panes):
+    """Moments of the window, panes merged from the oldest to the newest."""
+    count, mean, m2 = 0, 0.0, 0.0
+    for pane in range(state.head - panes + 1, state.head + 1):
+        slot = pane % PANES
+        count, mean, m2 = merge(count, mean, m2, state.count[slot], state.mean[slot], state.m2[slot])
+    return count, mean, m2
+
+
+@compiled
+def std_of(count, mean, m2):
+    """The sample's std, never quite nought."""
+    return max(math.sqrt(m2 / (count - 1)), STD_FLOOR * max(abs(mean), 1.0))
+
+
+@compiled
+def is_behind(state, pane, panes):
+    """Whether a pane has left the window."""
+    return state.head != NEVER and pane <= state.head - panes
+
+
+@compiled
+def advance(state, pane, panes):
+    """Make `pane` the newest, if it is newer, emptying the slots that it and skipped panes take over."""
+    if state.head != NEVER and pane <= state.head:
+        return
+    if state.head == NEVER or pane - state.head >= panes:
+        for slot in range(PANES):
+            state.count[slot] = 0
+            state.mean[slot] = 0.0
+            state.m2[slot] = 0.0
+    else:
+        for gone in range(state.head + 1, pane + 1):
+            slot = gone % PANES
+            state.count[slot] = 0
+            state.mean[slot] = 0.0
+            state.m2[slot] = 0.0
+    state.head = pane
+
+
+@compiled
+def add(state, pane, value):
+    """Put one value into a pane of the window."""
+    slot = pane % PANES
+    count, mean, m2 = merge(state.count[slot], state.mean[slot], state.m2[slot], 1, value, 0.0)
+    state.count[slot] = count
+    state.mean[slot] = mean
+    state.m2[slot] = m2

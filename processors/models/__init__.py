@@ -1,0 +1,1 @@
+"""Trained models: their files, checked before they are believed, and the book that puts them in force."""

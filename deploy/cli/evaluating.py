@@ -357,6 +357,7 @@ def _seconds(flag: str, text: str, *, zero: bool = False) -> float:
 
 
 def time_us(flag: str, text: str | None) -> int | None:
+    """µs of a time that a flag has; a ConfigError of that flag where it is none."""
     if text is None:
         return None
     from producers.times import TimeParser  # noqa: PLC0415
@@ -368,6 +369,7 @@ def time_us(flag: str, text: str | None) -> int | None:
 
 
 def iso(us: int) -> str:
+    """A time for people, to the second."""
     return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

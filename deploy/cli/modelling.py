@@ -62,7 +62,7 @@ def train(
     alarms: Annotated[
         float,
         typer.Option("--alarms", metavar="N", help="Alarms a day that a healthy series may give, about."),
-    ] = 0.1,
+    ] = 0.03,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model for each type of device and metric, on the readings in the database.

@@ -1,6 +1,7 @@
 """Panes to a forest, by scikit-learn's IsolationForest; the flat form gives the same scores."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,13 @@ def fit(panes: Table, seed: int, alarms_per_day: float, pane_s: float) -> tuple[
     samples = min(SAMPLES, len(panes))
     trained = IsolationForest(n_estimators=TREES, max_samples=samples, random_state=seed)
     trained.fit(np.ascontiguousarray(panes["features"]))
-    nodes, roots = _flat([tree.tree_ for tree in trained.estimators_])
+    nodes, paths, roots = _flat([tree.tree_ for tree in trained.estimators_])
     length = TREES * average_path(samples)
-    scores = scores_of(Forest(nodes, roots, length, 0.0, 1.0), panes)
+    scores = scores_of(Forest(nodes, paths, roots, length, 0.0, 1.0), panes)
     usual = float(np.median(scores))
     share = min(max(1.0 - alarms_per_day * pane_s / DAY_S, 0.5), 1.0)
     threshold = max(float(np.quantile(scores, share)), usual + 1e-6)
-    return Forest(nodes, roots, length, usual, threshold), ForestInfo(
+    return Forest(nodes, paths, roots, length, usual, threshold), ForestInfo(
         trees=TREES, samples=samples, length=length
     )
 
@@ -59,31 +60,38 @@ def average_path(samples: float) -> float:
     return 2.0 * (math.log(samples - 1.0) + np.euler_gamma) - 2.0 * (samples - 1.0) / samples
 
 
-def _flat(trees: list["object"]) -> tuple[Table, NDArray[np.int64]]:
-    parts, roots = [], []
-    begin = 0
-    for tree in trees:
-        part = _nodes(tree, begin)
-        parts.append(part)
-        roots.append(begin)
-        begin += len(part)
-    return np.concatenate(parts), np.array(roots, np.int64)
+def _flat(trees: list[Any]) -> tuple[Table, NDArray[np.float64], NDArray[np.int64]]:
+    """Nodes, path lengths and roots, see `Forest`."""
+    parts, lengths = zip(*map(_nodes, trees), strict=True)
+    paths, places = np.unique(np.concatenate(lengths), return_inverse=True)
+    nodes = np.concatenate(parts)
+    nodes["next"][nodes["feature"] < 0] = places
+    sizes = [len(part) for part in parts]
+    return nodes, paths, np.cumsum([0, *sizes[:-1]])
 
 
-def _nodes(tree: "object", begin: int) -> Table:
-    """The nodes of scikit-learn's tree, whose children come behind their parents."""
+def _nodes(tree: Any) -> tuple[Table, NDArray[np.float64]]:
+    """The nodes of scikit-learn's tree, which come in depth-first order, and the path lengths of its leaves."""
     left, right, feature, cut, samples = (
         np.asarray(getattr(tree, name))
         for name in ("children_left", "children_right", "feature", "threshold", "n_node_samples")
     )
-    nodes = np.zeros(len(left), NODE)
-    inner = left >= 0
+    inner = np.flatnonzero(left >= 0)
+    if (left[inner] != inner + 1).any():
+        raise RuntimeError("this scikit-learn orders the nodes of its trees in another way")
     depth = np.zeros(len(left))
-    for node in np.flatnonzero(inner):
+    for node in inner:
         depth[[left[node], right[node]]] = depth[node] + 1.0
-    nodes["feature"] = np.where(inner, feature, -1)
-    nodes["left"] = np.where(inner, left + begin, 0)
-    nodes["right"] = np.where(inner, right + begin, 0)
-    nodes["value"][inner] = cut[inner]
-    nodes["value"][~inner] = depth[~inner] + [average_path(int(count)) for count in samples[~inner]]
-    return nodes
+    nodes = np.zeros(len(left), NODE)
+    nodes["feature"] = -1
+    nodes["feature"][inner] = feature[inner]
+    nodes["next"][inner] = right[inner] - inner
+    nodes["cut"][inner] = _rounded_down(cut[inner])
+    leaves = np.flatnonzero(left < 0)
+    return nodes, depth[leaves] + [average_path(int(count)) for count in samples[leaves]]
+
+
+def _rounded_down(cuts: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The largest float32 that is not above: features are float32, so that the same ones are below."""
+    near = cuts.astype(np.float32)
+    return np.where(near > cuts, np.nextafter(near, np.float32(-np.inf)), near)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def _leaf() -> Forest:
     """A forest that says the same of everything: panes are described for a model only, which is yet to be."""
     nodes = np.zeros(1, NODE)
-    nodes["feature"], nodes["value"] = -1, 1.0
-    return Forest(nodes, np.zeros(1, np.int64), length=1.0, usual=0.0, threshold=1.0)
+    nodes["feature"] = -1
+    return Forest(nodes, np.ones(1), np.zeros(1, np.int64), length=1.0, usual=0.0, threshold=1.0)
 
 
 _UNTRAINED = joined([_leaf()])
@@ -38,7 +38,7 @@ class Gatherer:
         self._profile["model"]["number"] = 0
         self._expectation: Any = np.zeros(1, EXPECTATION)[0]
         self._q = np.zeros(CHANNELS)
-        self._carried = np.zeros(2, np.bool_)
+        self._carried = np.zeros(1, np.int64)
 
     def take(self, history: "History", anomalous: NDArray[np.int64]) -> Table:
         """The next readings; gives (m,) of `PANE`, the panes that they complete.

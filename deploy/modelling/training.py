@@ -69,7 +69,7 @@ class Training:
     now: datetime
     types: Sequence[str] | None = None
     seed: int = 1
-    alarms_per_day: float = 0.1
+    alarms_per_day: float = 0.03
 
 
 @dataclass(frozen=True, slots=True)

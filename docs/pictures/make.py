@@ -75,7 +75,9 @@ def draw(example: Example, path: Path) -> None:
             edges = hours[max(first, begin) - begin], hours[min(last, end - 1) - begin]
             axes.axvspan(*edges, color="#f3d9a4", alpha=0.6, lw=0, label="labelled as anomalous")
     if anomaly.expected is not None:
-        axes.axhspan(anomaly.lower, anomaly.upper, color="#9ecae1", alpha=0.45, lw=0, label="expected at the alarm")
+        axes.axhspan(
+            anomaly.lower, anomaly.upper, color="#9ecae1", alpha=0.45, lw=0, label="expected at the alarm"
+        )
     axes.plot(hours, series.values[begin:end], color="#333333", lw=0.9)
     axes.axvline(0, color="#d62728", lw=1.2, label=f"alarm: {anomaly.kind}")
     axes.set_xlabel("hours from the alarm")

@@ -11,11 +11,14 @@ from processors.engine.engine_kernel import is_switch, meaning_of
 from processors.engine.judging_kernel import continues, judge_value
 from schemas.compiled import compiled
 
+ECHO = 20
+"""Panes behind one that is excluded, which have it in their means (see `shift`), and teach nothing either."""
+
 PANE = np.dtype(
     [
         ("pane", "i8"),  # event time // length
         ("closed", "i8"),  # event time of the first reading behind it, µs
-        ("excluded", "u1"),  # a reading of it, or of the pane before, is nothing to learn from
+        ("excluded", "u1"),  # a reading of it, or of a pane not far behind, is nothing to learn from
         ("features", "f4", (len(model.FEATURES),)),
     ]
 )
@@ -30,7 +33,7 @@ def collect(s, p, forests, expectation, q, times, values, excluded, carried, pan
         forests: `Forests`.
         expectation, q: room to work in: one `EXPECTATION`, (channels,).
         times, values, excluded: (n,) event times in µs, ascending; values; True for what is nothing to learn from.
-        carried: (2,) whether the present pane and the one before have such readings; kept for the next call.
+        carried: (1,) panes, the present one among them, that such a reading excludes; kept for the next call.
         panes: (m,) of `PANE`, filled; at most one a reading.
 
     Returns:
@@ -61,15 +64,14 @@ def collect(s, p, forests, expectation, q, times, values, excluded, carried, pan
             found = panes[used]
             found.pane = pane
             found.closed = time
-            found.excluded = carried[0] or carried[1]
+            found.excluded = carried[0] > 0
             for i in range(len(found.features)):
                 found.features[i] = expectation.features[i]
             used += 1
         if s.pane != pane:
-            carried[1] = carried[0]
-            carried[0] = False
+            carried[0] = max(carried[0] - 1, 0)
         if excluded[row]:
-            carried[0] = True
+            carried[0] = 1 + ECHO
     return used
 
 

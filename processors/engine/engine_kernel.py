@@ -9,6 +9,7 @@ from processors.engine.channels import VALUE_CHANNELS, Channel, gap, window
 from processors.engine.channels.window import NEVER
 from processors.engine.deadlines import UNSET, set_key, tell_time
 from processors.engine.episodes_kernel import (
+    GAP_OPEN,
     MOST_EVENTS_OF_A_READING,
     close_gap,
     follow_quality,
@@ -25,7 +26,8 @@ from processors.engine.judging_kernel import (
     only_wanted,
     strongest,
 )
-from processors.engine.states import RECENT_TIMES
+from processors.engine.prefetch import prefetch
+from processors.engine.states import HOT_LINES, RECENT_TIMES
 from schemas.compiled import compiled
 
 LATE, REPEATED, WARMING, NORMAL, FLAGGED, ALREADY_APPLIED = 1, 2, 3, 4, 5, 6
@@ -35,23 +37,25 @@ _WINDOW, _INVALID = int(Channel.WINDOW), int(Channel.INVALID)
 _INVALID_Q = 2.0
 _HOUR_US = 3.6e9
 
+_AHEAD = 12
+"""Readings ahead of which a series' state is asked for: as long as memory takes."""
+
 
 @compiled
 def remember(s, time):
     """Note a reading's time: NORMAL for a new one, REPEATED for a known, LATE where that cannot be known."""
-    recent = s.recent
-    filled = s.recent_count
-    place = RECENT_TIMES  # behind the last smaller time
-    first = RECENT_TIMES - filled
-    while place > first and recent[place - 1] > time:
-        place -= 1
-    if place > first and recent[place - 1] == time:
+    recent, filled, place = s.recent, s.recent_count, s.recent_next
+    newer = 0  # remembered times that are newer than this one
+    while newer < filled and recent[(place - 1 - newer) % RECENT_TIMES] > time:
+        newer += 1
+    if newer < filled and recent[(place - 1 - newer) % RECENT_TIMES] == time:
         return REPEATED
-    if place == first and filled == RECENT_TIMES:
+    if newer == filled and filled == RECENT_TIMES:
         return LATE
-    for k in range(0 if filled == RECENT_TIMES else first - 1, place - 1):
-        recent[k] = recent[k + 1]
-    recent[place - 1] = time
+    for k in range(newer):
+        recent[(place - k) % RECENT_TIMES] = recent[(place - 1 - k) % RECENT_TIMES]
+    recent[(place - newer) % RECENT_TIMES] = time
+    s.recent_next = (place + 1) % RECENT_TIMES
     s.recent_count = min(filled + 1, RECENT_TIMES)
     return NORMAL
 
@@ -72,7 +76,7 @@ def fire_deadlines(states, profiles, profile_of, heap, clock, row, stamp_us, off
         series = order[0]
         s, p = states[series], profiles[profile_of[series]]
         silence = gap.deadline_us(s.gap, p.gap)
-        if silence == 0 or s.gap_alarm.opened_at != NEVER:
+        if silence == 0 or s.open & GAP_OPEN:
             set_key(order, place, key, tie, series, UNSET)
             continue
         due = s.last_time + silence
@@ -102,7 +106,7 @@ def _arrive(s, p, row, series, time, stamp_us, clock, steps, episodes, condition
         return used, True
     interval = float(time - s.last_time)
     silence = gap.deadline_us(s.gap, p.gap)
-    if s.gap_alarm.opened_at == NEVER and silence > 0 and interval > silence and p.gap.on:
+    if not s.open & GAP_OPEN and silence > 0 and interval > silence and p.gap.on:
         due = s.last_time + silence
         used = open_gap(
             s, p, row, series, due, stamp_us, s.gap.interval_us, steps, episodes, conditions, used
@@ -196,6 +200,8 @@ def apply_readings(
     used = stamped = 0
     for at in range(begin, len(rows)):
         stamped = stamp(steps, stamped, used, clock)
+        if at + _AHEAD < len(rows):
+            prefetch(states, series[rows[at + _AHEAD]], HOT_LINES)
         row = rows[at]
         number = series[row]
         s, p = states[number], profiles[profile_of[number]]

@@ -30,6 +30,8 @@ _STUCK, _FLICKER, _INVALID, _GAP = (
 OPENED, CLEARED = 1, 2
 VALUE, QUALITY, GAP = 0, 1, 2
 
+_VALUE_OPEN, _QUALITY_OPEN, GAP_OPEN = 1 << VALUE, 1 << QUALITY, 1 << GAP
+
 EVENT = np.dtype(
     [("row", "i8"), ("series", "i8"), ("what", "i8"), ("slot", "i8"), ("time", "i8"), ("clock", "i8")]
 )
@@ -105,14 +107,14 @@ def follow_value(s, p, e, q, row, series, time, stamp_us, value, steps, episodes
         Events there now, and whether the reading is flagged.
     """
     best, channel = strongest(q, 0, VALUE_CHANNELS)
-    alarm = s.value_alarm
-    if alarm.opened_at == NEVER:
+    if not s.open & _VALUE_OPEN:
         if best < 1.0 or not _may_open(s, p, best, time):
             return used, False
         _open(s, p, e, best, channel, time, stamp_us, value)
         emit(steps, used, row, series, OPENED, VALUE, time)
         episodes[used] = s.value_alarm
         return used + 1, True
+    alarm = s.value_alarm
     if time < alarm.opened_at:  # it came late: what was before the episode does not end it
         return used, best >= p.alarm.calm_q
     alarm.since += 1
@@ -130,6 +132,7 @@ def follow_value(s, p, e, q, row, series, time, stamp_us, value, steps, episodes
         emit(steps, used, row, series, CLEARED, VALUE, time)
         episodes[used] = s.value_alarm
         alarm.opened_at = NEVER
+        s.open &= ~_VALUE_OPEN
         return used + 1, flagged
     return used, flagged
 
@@ -164,6 +167,7 @@ def _may_open(s, p, best, time):
 @compiled
 def _open(s, p, e, best, channel, time, stamp_us, value):
     alarm = s.value_alarm
+    s.open |= _VALUE_OPEN
     alarm.opened_at = time
     alarm.detected_at = stamp_us
     alarm.channel = channel
@@ -296,9 +300,10 @@ def follow_quality(s, p, q, row, series, time, stamp_us, value, steps, condition
     """Take a reading's verdict into the series' episode about its data: stuck, flickering, dwelling, invalid."""
     best, channel = strongest(q, VALUE_CHANNELS, _GAP)
     alarm = s.quality_alarm
-    if alarm.opened_at == NEVER:
+    if not s.open & _QUALITY_OPEN:
         if best < 1.0 or s.readings < p.alarm.warmup:
             return used
+        s.open |= _QUALITY_OPEN
         alarm.opened_at = time
         alarm.detected_at = stamp_us
         alarm.channel = channel
@@ -327,6 +332,7 @@ def follow_quality(s, p, q, row, series, time, stamp_us, value, steps, condition
         emit(steps, used, row, series, CLEARED, QUALITY, time)
         conditions[used] = s.quality_alarm
         alarm.opened_at = NEVER
+        s.open &= ~_QUALITY_OPEN
         return used + 1
     return used
 
@@ -345,19 +351,22 @@ def _seen(s, channel):
 @compiled
 def open_gap(s, p, row, series, due, stamp_us, usual_us, steps, episodes, conditions, used):
     """A series is overdue: clear what is open of it, for nothing is known of it any more, and open the gap."""
-    if s.value_alarm.opened_at != NEVER:
+    if s.open & _VALUE_OPEN:
         emit(steps, used, row, series, CLEARED, VALUE, due)
         episodes[used] = s.value_alarm
         s.value_alarm.opened_at = NEVER
+        s.open &= ~_VALUE_OPEN
         used += 1
-    if s.quality_alarm.opened_at != NEVER:
+    if s.open & _QUALITY_OPEN:
         emit(steps, used, row, series, CLEARED, QUALITY, due)
         conditions[used] = s.quality_alarm
         s.quality_alarm.opened_at = NEVER
+        s.open &= ~_QUALITY_OPEN
         used += 1
     if not p.gap.on:
         return used
     alarm = s.gap_alarm
+    s.open |= GAP_OPEN
     alarm.opened_at = due
     alarm.detected_at = stamp_us
     alarm.channel = _GAP
@@ -376,13 +385,14 @@ def open_gap(s, p, row, series, due, stamp_us, usual_us, steps, episodes, condit
 @compiled
 def close_gap(s, row, series, time, steps, conditions, used):
     """A reading came: the gap is over."""
-    alarm = s.gap_alarm
-    if alarm.opened_at == NEVER:
+    if not s.open & GAP_OPEN:
         return used
+    alarm = s.gap_alarm
     # readings that were held back on the way may have times from before the gap was known
     alarm.seen = max(alarm.seen, float(time - s.last_time))
     alarm.q = max(alarm.q, alarm.seen / max(float(alarm.opened_at - s.last_time), 1.0))
     emit(steps, used, row, series, CLEARED, GAP, max(time, alarm.opened_at))
     conditions[used] = s.gap_alarm
     alarm.opened_at = NEVER
+    s.open &= ~GAP_OPEN
     return used + 1

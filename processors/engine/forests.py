@@ -14,16 +14,17 @@ from processors.engine.profile import Table
 
 NODE = np.dtype(
     [
-        ("feature", "i4"),  # that is compared; -1 in a leaf
-        ("left", "i4"),  # where to go on with values up to `value`
-        ("right", "i4"),  # with larger ones
-        ("value", "f8"),  # the cut; in a leaf the length of the path to it
+        ("cut", "f4"),
+        ("feature", "i2"),  # that is compared with the cut; -1 in a leaf
+        ("next", "u2"),  # how many nodes further on larger values go on; in a leaf the place in `paths`
     ]
 )
+"""Values up to the cut go on with the next node. Eight bytes, for a forest is walked through in main memory's time."""
 
 FOREST = np.dtype(
     [
         ("first", "i8"),  # of its trees, in the list of roots
+        ("paths", "i8"),  # where its own begin
         ("trees", "i8"),
         ("length", "f8"),  # of the usual paths of all trees together
         ("usual", "f8"),  # the median score
@@ -37,16 +38,18 @@ class Forests(NamedTuple):
 
     Attributes:
         nodes: (n,) of `NODE`.
+        paths: (p,) lengths of paths to leaves.
         roots: (t,) nodes with which the trees begin.
         table: (k,) of `FOREST`.
     """
 
     nodes: Table
+    paths: NDArray[np.float64]
     roots: NDArray[np.int64]
     table: Table
 
 
-NO_FORESTS = Forests(np.zeros(0, NODE), np.zeros(0, np.int64), np.zeros(0, FOREST))
+NO_FORESTS = Forests(np.zeros(0, NODE), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, FOREST))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +57,8 @@ class Forest:
     """One forest.
 
     Attributes:
-        nodes: (n,) of `NODE`; children lie behind their parents.
+        nodes: (n,) of `NODE`.
+        paths: (p,) lengths of paths to leaves.
         roots: (t,) nodes with which the trees begin.
         length: of the usual paths of all trees together.
         usual: the median score of what was healthy.
@@ -62,6 +66,7 @@ class Forest:
     """
 
     nodes: Table
+    paths: NDArray[np.float64]
     roots: NDArray[np.int64]
     length: float
     usual: float
@@ -73,17 +78,16 @@ def joined(forests: Sequence[Forest]) -> Forests:
     if not forests:
         return NO_FORESTS
     table = np.zeros(len(forests), FOREST)
-    nodes, roots = [], []
-    node = tree = 0
+    node = path = tree = 0
+    roots = []
     for row, forest in zip(table, forests, strict=True):
-        row["first"], row["trees"] = tree, len(forest.roots)
+        row["first"], row["paths"], row["trees"] = tree, path, len(forest.roots)
         row["length"], row["usual"], row["threshold"] = forest.length, forest.usual, forest.threshold
-        moved = forest.nodes.copy()
-        inner = moved["feature"] >= 0
-        for side in ("left", "right"):
-            moved[side][inner] += node
-        nodes.append(moved)
-        roots.append(forest.roots.astype(np.int64) + node)
-        node += len(forest.nodes)
-        tree += len(forest.roots)
-    return Forests(np.concatenate(nodes), np.concatenate(roots), table)
+        roots.append(forest.roots + node)
+        node, path, tree = node + len(forest.nodes), path + len(forest.paths), tree + len(forest.roots)
+    return Forests(
+        np.concatenate([forest.nodes for forest in forests]),
+        np.concatenate([forest.paths for forest in forests]),
+        np.concatenate(roots),
+        table,
+    )

@@ -29,6 +29,10 @@ _STUCK, _FLICKER, _DWELL = int(Channel.STUCK), int(Channel.FLICKER), int(Channel
 _NEVER = window.NEVER
 
 _LEAST_STEP = 1e-12
+
+_SANE_AFTER, _SANE_WIDTHS = 200, 20.0
+"""Values after which one that lies so many widths of all that was seen beyond it counts as lying just there."""
+
 _CONTINUES_WITHIN = 3.0
 """Usual intervals behind which a step from the last value says nothing."""
 
@@ -72,6 +76,8 @@ def judge_value(s, p, forests, expectation, time, value, follows, q):
     if count == 0:
         extent.begin(s.extent, value)
     width = s.extent.high - s.extent.low
+    if count > _SANE_AFTER and width > 0.0:  # one absurd value must not set the scale of all that follow
+        value = min(max(value, s.extent.low - _SANE_WIDTHS * width), s.extent.high + _SANE_WIDTHS * width)
     tolerance = p.range.threshold * width
     expectation.mean = s.spike.mean if count > 0 else value
     expectation.std = math.sqrt(s.spike.var)

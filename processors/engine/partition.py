@@ -40,7 +40,9 @@ _KEPT_BY_RESET = (
     "late",
     "repeated",
     "episodes",
+    "open",
     "recent_count",
+    "recent_next",
     "recent",
     "value_alarm",
     "quality_alarm",
@@ -401,7 +403,7 @@ class PartitionEngine:
 def _readings_in_window(windows: Table, limits: Table) -> NDArray[np.int64]:
     """(n,) readings in the newest panes; none in windows of other panes, which the next reading begins anew."""
     ages = (windows["head"][:, None] - np.arange(window.PANES)) % window.PANES
-    counts = np.where(ages < limits["panes"][:, None], windows["count"], 0).sum(axis=1)
+    counts = np.where(ages < limits["panes"][:, None], windows["panes"][:, :, 2], 0).sum(axis=1)
     return np.where((windows["pane_us"] == limits["pane_us"]) & (windows["head"] != NEVER), counts, 0)
 
 

@@ -168,8 +168,8 @@ class FlickerLimits:
     """Attributes: threshold: toggles within eight readings; warmup: readings."""
 
     on: bool = True
-    threshold: float = 3.0
-    record: float = 2.0
+    threshold: float = 4.5
+    record: float = 1.5
     warmup: float = 200.0
     memory: RecordLimits = RecordLimits(block=40.0)
 
@@ -183,7 +183,7 @@ class DwellLimits:
 
     on: bool = True
     threshold: float = 60.0
-    record: float = 1.6
+    record: float = 1.4
     mean: float = 7.0
     stays: float = 10.0
     warmup: float = 720.0

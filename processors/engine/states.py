@@ -27,10 +27,10 @@ from processors.engine.channels.window import NEVER
 
 Table = NDArray[Any]
 
-RECENT_TIMES = 24
+RECENT_TIMES = 20
 """How many reading times a series remembers. A late reading that is older than all of them cannot be told from
-one that was counted before, so it is stored and counted but not scored. 24 covers a third of a minute at one reading a
-second for 192 bytes a series."""
+one that was counted before, so it is stored and counted but not scored. 20 covers a third of a minute at one reading a
+second for 160 bytes a series."""
 
 _FIRST_CAPACITY = 256
 
@@ -125,29 +125,35 @@ SERIES = np.dtype(
         ("heat_time", "i8"),
         ("last_opening", "i8"),  # `judged` at the last alarm about a value; NEVER before the first
         ("last_opening_q", "f8"),
+        ("open", "i8"),  # which slots have an open episode, a bit each: `episodes_kernel`
         ("recent_count", "i8"),
+        ("recent_next", "i8"),  # where the next time goes in `recent`
+        # What nearly every reading touches comes first: it lies side by side in memory.
+        ("gap", gap.STATE),
+        ("extent", extent.STATE),
+        ("spike", spike.STATE),
+        ("jump", jump.STATE),
+        ("stuck", stuck.STATE),
+        ("rare", rare.STATE),
+        ("energy", energy.STATE),
+        ("window", window.STATE),
         (
             "recent",
             "i8",
             (RECENT_TIMES,),
-        ),  # newest distinct reading times, ascending, the last `recent_count`
-        ("window", window.STATE),
-        ("extent", extent.STATE),
-        ("spike", spike.STATE),
-        ("jump", jump.STATE),
-        ("rare", rare.STATE),
-        ("energy", energy.STATE),
+        ),  # newest distinct reading times, ascending from `recent_next` round
         ("pattern", pattern.STATE),
         ("shift", shift.STATE),
         ("model", model.STATE),
-        ("stuck", stuck.STATE),
         ("switching", switching.STATE),
-        ("gap", gap.STATE),
         ("value_alarm", EPISODE),
         ("quality_alarm", CONDITION),
         ("gap_alarm", CONDITION),
     ]
 )
+
+HOT_LINES = 20
+"""Cache lines at the beginning of a state that nearly every reading touches."""
 
 _NEVER_AT_FIRST = ("last_offset", "touched", "last_time", "total_time", "pane", "heat_time", "last_opening")
 _ALARMS = ("value_alarm", "quality_alarm", "gap_alarm")

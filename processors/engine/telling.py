@@ -13,22 +13,23 @@ _SHORT = 12
 _FEW = 4
 """Flagged readings from which their scatter says something."""
 
-_SWINGS = -0.4
+_SWINGS = -0.45
 """Correlation of steps two apart, below which readings swing; noise has none."""
 
-_CLIMBS = 0.6
+_CLIMBS = 0.75
 """Share of the furthest distance from which the first reading was there at once."""
 
 _RESTLESS = 2.5
 """Usual steps from which an episode's steps are noise."""
 
-_BEYOND_PATTERN = 4.5
+_BEYOND_PATTERN = 5.0
 """Std of a series up to which a departure from its day's pattern may be just that."""
 
 _RAMP = 0.6
 """Correlation with time from which an episode is a ramp."""
 
-_SAME = 1e-9
+_STEADY = 0.25
+"""Std, as a share of the mean distance, up to which an episode stays at one value."""
 
 _CRITICAL_Q = 4.0
 _INFO_Q = 1.2
@@ -106,9 +107,10 @@ def value_kind(episode: Any, cleared: bool) -> str:
     channel = Channel(int(episode["channel"]))
     if channel == Channel.WINDOW:
         return _AT_FIRST[channel]
-    if float(episode["value"]) == 0.0 and float(episode["band_lower"]) > 0.0:
-        return "device_failure"
     shape = Shape.of(episode)
+    reads_nought = float(episode["value"]) == 0.0 and float(episode["band_lower"]) > 0.0
+    if reads_nought and shape.std < _STEADY * abs(shape.mean):
+        return "device_failure"
     if not cleared:
         if shape.returns:
             return "drift"
@@ -127,7 +129,7 @@ def kind_of_shape(channel: Channel, shape: Shape) -> str:
         return "drift"
     restless = shape.unrest > _RESTLESS or channel == Channel.ENERGY
     scatters = shape.readings >= _FEW and abs(shape.mean) < (2.0 if restless else 1.0) * shape.std
-    if restless and shape.swing < _SWINGS:
+    if shape.readings >= _FEW and shape.swing < _SWINGS:
         return "oscillation"
     if scatters or channel == Channel.ENERGY:
         return "noise"

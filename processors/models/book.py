@@ -69,10 +69,6 @@ class ModelBook:
         """What a device has in common with others."""
         return self._book.groups(device_id)
 
-    def groups(self, device_id: str) -> tuple[str, ...]:
-        """What a device has in common with others."""
-        return self._book.groups(device_id)
-
     def origin(self, name: SeriesName) -> int:
         """What a series' state belongs to."""
         return self._book.origin(name)

@@ -11,11 +11,10 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from processors.engine.channels.model import FEATURES
@@ -23,7 +22,10 @@ from processors.engine.forests import NODE, Forest
 from processors.models.info import FORMAT, ModelInfo, ModelKey, features_that_differ
 from schemas.errors import SigmawatchError
 
-_NODES = ("feature", "left", "right", "value")
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NODES = ("cut", "feature", "next")
 _MOST_BYTES = 200_000_000
 """Of a file; more is another kind of file."""
 
@@ -50,7 +52,7 @@ def pack_forest(forest: Forest) -> bytes:
     """The content of a forest's file: the same bytes for the same forest."""
     packed = io.BytesIO()
     columns: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(forest.nodes[name]) for name in _NODES}
-    columns["roots"] = forest.roots
+    columns |= {"paths": forest.paths, "roots": forest.roots}
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, column in columns.items():
             content = io.BytesIO()
@@ -169,12 +171,13 @@ def _bytes(path: Path, of: Path) -> bytes:
 def _forest(path: Path, info: ModelInfo, content: bytes) -> Forest:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in (*_NODES, "roots")}
+            columns = {name: arrays[name] for name in (*_NODES, "paths", "roots")}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise _refused(path, f"{info.file} has no forest: {error}") from error
-    kinds = {name: NODE[name] for name in _NODES} | {"roots": np.dtype(np.int64)}
+    kinds = {name: NODE[name] for name in _NODES} | {"paths": np.dtype("f8"), "roots": np.dtype("i8")}
+    sizes = {"roots": info.forest.trees, "paths": columns["paths"].size}
     for name, column in columns.items():
-        size = info.forest.trees if name == "roots" else len(columns["feature"])
+        size = sizes.get(name, columns["feature"].size)
         if column.shape != (size,) or column.dtype != kinds[name]:
             raise _refused(
                 path, f"{info.file}: {name} is {column.dtype}{column.shape}, not {kinds[name]}{(size,)}"
@@ -182,25 +185,29 @@ def _forest(path: Path, info: ModelInfo, content: bytes) -> Forest:
     nodes = np.zeros(len(columns["feature"]), NODE)
     for name in _NODES:
         nodes[name] = columns[name]
-    problem = _problem(nodes, columns["roots"])
+    forest = Forest(nodes, columns["paths"], columns["roots"], info.forest.length, info.usual, info.threshold)
+    problem = _problem(forest)
     if problem:
         raise _refused(path, f"{info.file}: {problem}")
-    return Forest(nodes, columns["roots"], info.forest.length, info.usual, info.threshold)
+    return forest
 
 
-def _problem(nodes: NDArray[np.void], roots: NDArray[np.int64]) -> str:
+def _problem(forest: Forest) -> str:
     """What would lead the compiled walk astray; empty where nothing does."""
+    nodes, roots = forest.nodes, forest.roots
     count = len(nodes)
-    inner = np.flatnonzero(nodes["feature"] >= 0)
     if not len(roots) or roots.min() < 0 or roots.max() >= count:
         return "a tree begins outside of the nodes"
     if nodes["feature"].max() >= len(FEATURES) or nodes["feature"].min() < -1:
         return "a node asks about a feature that there is not"
-    for side in ("left", "right"):
-        child = nodes[side][inner]
-        if (child <= inner).any() or (child >= count).any():
-            return "a node does not lie behind the one that leads to it"
-    if not np.isfinite(nodes["value"]).all():
+    inner = np.flatnonzero(nodes["feature"] >= 0)
+    steps = nodes["next"][inner]
+    if (steps < 1).any() or (inner + np.maximum(steps, 1) >= count).any():
+        return "a node leads to none"
+    leaves = nodes["feature"] < 0
+    if nodes["next"][leaves].max() >= len(forest.paths):
+        return "a leaf has no path"
+    if not (np.isfinite(nodes["cut"]).all() and np.isfinite(forest.paths).all()):
         return "a cut or a path is no finite number"
     return ""
 

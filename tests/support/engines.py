@@ -38,7 +38,7 @@ SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
 SERIES = SeriesName("d", "m")
 STAMP_MS = 4_000_000_000_000
-"""Kafka timestamp of all records, so that no event time is ahead of it."""
+"""Kafka timestamp of the first record, so far on that no event time is ahead of it; each next one is a millisecond later."""
 
 WINDOW_US, PANES = 60 * SECOND, 6
 WINDOWED = moving_average(WINDOW_US, PANES, k=4.0, minimum_readings=10)
@@ -86,9 +86,10 @@ def _message(reading):
 def batch(readings, first_offset=0, stamps_ms=None):
     """Consecutive records of a partition; what is no `Reading` is a message as it is."""
     values = [_message(r) if isinstance(r, Reading) else r for r in readings]
-    stamps = np.full(len(values), STAMP_MS, np.int64) if stamps_ms is None else np.array(stamps_ms, np.int64)
+    offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)
+    stamps = STAMP_MS + offsets if stamps_ms is None else np.array(stamps_ms, np.int64)
     return ReadingBatch(
-        np.arange(first_offset, first_offset + len(values), dtype=np.int64),
+        offsets,
         stamps,
         decode_readings(values, stamps, CODEC, TimeBounds()),
     )

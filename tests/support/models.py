@@ -51,7 +51,7 @@ def healthy_panes():
 @lru_cache
 def a_forest(seed=1):
     """A forest of them, and its make."""
-    return fit(healthy_panes(), seed, alarms_per_day=0.1, pane_s=300.0)
+    return fit(healthy_panes(), seed, alarms_per_day=0.1, pane_s=USUAL_MEANING.pane_s)
 
 
 def info_and_content(forest=None, make=None, key=KEY, **changes):
@@ -59,7 +59,9 @@ def info_and_content(forest=None, make=None, key=KEY, **changes):
     if forest is None:
         forest, make = a_forest()
     content = pack_forest(forest)
-    one = SeriesPanes("oven-1", panes_of(day_after_day(3, 9)), BEGIN, BEGIN + 3 * DAY, MINUTE, np.zeros(0, np.int64), 4320)
+    one = SeriesPanes(
+        "oven-1", panes_of(day_after_day(3, 9)), BEGIN, BEGIN + 3 * DAY, MINUTE, np.zeros(0, np.int64), 4320
+    )
     quality, scores = measure(forest, [one], key.metric, BEGIN)
     moment = datetime(2026, 1, 12, tzinfo=UTC)
     said = {

@@ -64,8 +64,8 @@ def add(state, total, count, base, value, step):
         step: its distance from the last one, 0 behind a gap.
     """
     if count > 0:
-        before, after = value - total / count, value - (total + value) / (count + 1)
-        state.squares += np.float32(min(abs(before), _FURTHEST) * min(abs(after), _FURTHEST))
+        apart = min(abs(count * value - total), _FURTHEST)  # from the mean before, times count
+        state.squares += np.float32(apart * apart / (count * (count + 1)))
     distance = min(max(value - base, -_FURTHEST), _FURTHEST)
     state.low = np.float32(min(state.low, distance))
     state.high = np.float32(max(state.high, distance))
@@ -112,7 +112,7 @@ def describe(state, before, day, means, unit, pane, floor, features):
 @compiled
 def step(forests, limits, features):
     """Judge a pane by its forest. Gives q."""
-    forest = forests[2][limits.number]
+    forest = forests[3][limits.number]
     above = score(forests, limits.number, features) - forest.usual
     return max(above, 0.0) / (limits.threshold * (forest.threshold - forest.usual))
 
@@ -126,15 +126,16 @@ def score(forests, number, features):
         number: which of them.
         features: (FEATURES,) float32.
     """
-    nodes, roots, table = forests
+    nodes, paths, roots, table = forests
     forest = table[number]
     length = 0.0
     for tree in range(forest.first, forest.first + forest.trees):
         at = roots[tree]
-        while nodes[at].feature >= 0:
+        node = nodes[at]
+        while node.feature >= 0:
+            at += 1 if features[node.feature] <= node.cut else np.int64(node.next)
             node = nodes[at]
-            at = node.left if features[node.feature] <= node.value else node.right
-        length += nodes[at].value
+        length += paths[forest.paths + node.next]
     return 2.0 ** (-length / forest.length)
 
 

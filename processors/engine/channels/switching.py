@@ -44,7 +44,7 @@ def dwell(state, limits, count, is_on, toggled):
     """Judge how long it stays, and learn; `is_on` is the state now. Gives q."""
     if toggled:
         was = 0 if is_on else 1
-        if state.stay < _threshold(state, limits, was):
+        if state.stays[was] < limits.stays or state.stay < _threshold(state, limits, was):
             state.longest[was] = max(state.longest[was], state.stay)
             state.stayed[was] += state.stay
             state.stays[was] += 1.0

@@ -24,9 +24,11 @@ STATE = np.dtype(
     [
         ("pane_us", "i8"),  # length of a pane: of other panes a window is begun anew
         ("head", "i8"),  # newest pane, as event time // pane length; NEVER before the first reading
-        ("mean", "f8", (PANES,)),  # pane p lies in slot p % PANES
-        ("m2", "f8", (PANES,)),  # sum of squared distances from the mean
-        ("count", "i8", (PANES,)),
+        (
+            "panes",
+            "f8",
+            (PANES, 3),
+        ),  # mean, sum of squared distances from it, count; pane p lies in slot p % PANES
     ]
 )
 
@@ -47,10 +49,11 @@ def merge(count_a, mean_a, m2_a, count_b, mean_b, m2_b):
 @compiled
 def moments(state, panes):
     """Moments of the window, panes merged from the oldest to the newest."""
-    count, mean, m2 = 0, 0.0, 0.0
+    count, mean, m2 = 0.0, 0.0, 0.0
     for pane in range(state.head - panes + 1, state.head + 1):
         slot = pane % PANES
-        count, mean, m2 = merge(count, mean, m2, state.count[slot], state.mean[slot], state.m2[slot])
+        part = state.panes[slot]
+        count, mean, m2 = merge(count, mean, m2, part[2], part[0], part[1])
     return count, mean, m2
 
 
@@ -73,23 +76,21 @@ def advance(state, pane, panes):
         return
     if state.head == NEVER or pane - state.head >= panes:
         for slot in range(PANES):
-            state.count[slot] = 0
-            state.mean[slot] = 0.0
-            state.m2[slot] = 0.0
+            _empty(state.panes[slot])
     else:
         for gone in range(state.head + 1, pane + 1):
-            slot = gone % PANES
-            state.count[slot] = 0
-            state.mean[slot] = 0.0
-            state.m2[slot] = 0.0
+            _empty(state.panes[gone % PANES])
     state.head = pane
 
 
 @compiled
 def add(state, pane, value):
     """Put one value into a pane of the window."""
-    slot = pane % PANES
-    count, mean, m2 = merge(state.count[slot], state.mean[slot], state.m2[slot], 1, value, 0.0)
-    state.count[slot] = count
-    state.mean[slot] = mean
-    state.m2[slot] = m2
+    part = state.panes[pane % PANES]
+    part[2], part[0], part[1] = merge(part[2], part[0], part[1], 1.0, value, 0.0)
+
+
+@compiled
+def _empty(part):
+    for i in range(3):
+        part[i] = 0.0

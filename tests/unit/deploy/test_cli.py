@@ -33,7 +33,7 @@ def test_these_are_the_commands():
         "up", "down", "simulate", "scenarios", "fleets", "replay", "record", "ingest", "bridge mqtt", "fault inject",
         "fault status", "fault clear", "devices list", "devices show", "devices create", "devices update", "devices delete",
         "devices types", "process", "sink timescale", "sink log", "tail",
-        "evaluate faults", "evaluate nab", "quality", "detection check", "detection show", "topics create",
+        "evaluate faults", "evaluate nab", "quality", "model train", "model status", "model show", "detection check", "detection show", "topics create",
         "topics check", "schemas register", "schemas check", "db migrate", "db status", "settings",
     }  # fmt: skip
 

@@ -12,8 +12,8 @@ from processors.engine.partition import anomaly_id
 from processors.engine.series_index import SeriesName
 from processors.partition import Partition
 from schemas.readings import AnomalyState
-from tests.support.engines import PRESETS, all_records, apply_in, batch, engine_of, judged_in
-from tests.unit.processors.engine.engine_stories import STORIES
+from tests.support.engines import PRESETS, QUICK, all_records, apply_in, batch, engine_of, judged_in
+from tests.unit.processors.engine.engine_stories import STORIES, Story
 
 every_preset = pytest.mark.parametrize("profile", PRESETS.values(), ids=PRESETS)
 CUTS = st.lists(st.integers(0, 400), max_size=8)
@@ -115,6 +115,26 @@ def test_a_crash_at_any_reading_changes_nothing(
     assert all_records(log.partition.engine) == all_records(undisturbed)
     assert log.partition.engine.clock == undisturbed.clock
     assert log.partition.engine.counts() == undisturbed.counts()
+
+
+@pytest.mark.parametrize("back", [0, 30])
+def test_a_crash_while_a_device_is_silent(back):
+    """Its state was last changed by others' readings: that it is missed is known again, and not told anew."""
+    story = Story([("noise", 0, seed) for seed in range(3)], 100, [(2, 40, "gap", 30)])
+    readings = story.readings
+    undisturbed = engine_of(QUICK)
+    expected = {(a.anomaly_id, a.state): a for a in apply_in(undisturbed, readings)}
+    assert [a.channel for a in expected.values()].count("gap") == 2
+    for crash_at in range(100, 240, 7):
+        log = Log(QUICK, readings)
+        for stop in range(9, crash_at, 9):
+            log.apply(stop)
+            log.checkpoint()
+        log.apply(crash_at)
+        log.crash(set(), back)
+        log.apply(len(readings))
+        assert log.said == expected
+        assert all_records(log.partition.engine) == all_records(undisturbed)
 
 
 @every_preset

@@ -10,12 +10,12 @@ from deploy.modelling.fitting import average_path, fit, scores_of
 from deploy.modelling.gathering import Gatherer
 from processors.engine.book import OneProfile
 from processors.engine.channels.model import FEATURES
-from processors.engine.collecting_kernel import PANE
+from processors.engine.collecting_kernel import ECHO, PANE
 from processors.engine.forests import joined
 from processors.engine.partition import PartitionEngine
-from processors.engine.profile import ModelLimits, Profile, records
+from processors.engine.profile import ModelLimits, Profile, ValueMeaning, records
 from schemas.readings import Reading
-from tests.support.engines import all_records, judged_in, opened
+from tests.support.engines import all_records, judged_in, only, opened
 from tests.support.models import (
     BEGIN,
     MINUTE,
@@ -27,6 +27,8 @@ from tests.support.models import (
     panes_of,
 )
 
+PANE_S = ValueMeaning().pane_s
+PANE_US = round(PANE_S * 1e6)
 PLACE = {name: place for place, name in enumerate(FEATURES)}
 
 
@@ -44,7 +46,7 @@ def readings(values, device="d"):
 
 def pane_at(panes, minute):
     """The pane that has this minute."""
-    (found,) = panes[panes["pane"] == (BEGIN + minute * MINUTE) // (5 * MINUTE)]
+    (found,) = panes[panes["pane"] == (BEGIN + minute * MINUTE) // PANE_US]
     return found
 
 
@@ -57,7 +59,7 @@ def test_scores_are_those_of_scikit_learn(seed):
     random = np.random.default_rng(seed)
     panes = healthy_panes()
     trained = IsolationForest(n_estimators=100, max_samples=1024, random_state=seed).fit(panes["features"])
-    mine, _ = fit(panes, seed, 0.1, 300.0)
+    mine, _ = fit(panes, seed, 0.1, PANE_S)
     others = np.zeros(5000, PANE)
     others["features"] = random.normal(0.0, 4.0, others["features"].shape)
     for asked in (panes, others):
@@ -70,7 +72,7 @@ def test_scores_are_those_of_scikit_learn(seed):
 def test_a_forest_of_few_panes_too():
     panes = healthy_panes()[:3]
     trained = IsolationForest(n_estimators=100, max_samples=3, random_state=1).fit(panes["features"])
-    mine, make = fit(panes, 1, 0.1, 300.0)
+    mine, make = fit(panes, 1, 0.1, PANE_S)
     assert make.samples == 3
     assert np.abs(scores_of(mine, panes) + trained.score_samples(panes["features"])).max() < 1e-9
 
@@ -81,7 +83,7 @@ def test_the_usual_path(samples, length):
 
 
 def test_the_same_seed_gives_the_same_forest_another_another():
-    one, again, other = (fit(healthy_panes(), seed, 0.1, 300.0)[0] for seed in (3, 3, 4))
+    one, again, other = (fit(healthy_panes(), seed, 0.1, PANE_S)[0] for seed in (3, 3, 4))
     assert one.nodes.tobytes() == again.nodes.tobytes()
     assert (one.usual, one.threshold) == (again.usual, again.threshold)
     assert one.nodes.tobytes() != other.nodes.tobytes()
@@ -90,16 +92,16 @@ def test_the_same_seed_gives_the_same_forest_another_another():
 def test_the_threshold_lets_healthy_panes_alarm_as_often_as_wanted():
     panes = healthy_panes()
     for rate in (0.5, 5.0):
-        forest, _ = fit(panes, 1, rate, 300.0)
-        alarming = (scores_of(forest, panes) >= forest.threshold).mean() * 288
+        forest, _ = fit(panes, 1, rate, PANE_S)
+        alarming = (scores_of(forest, panes) >= forest.threshold).mean() * 86_400 / PANE_S
         assert alarming == pytest.approx(rate, rel=0.2)
 
 
 def test_nothing_is_said_before_a_day_is_known():
     panes = panes_of(day_after_day(3))
     assert panes["closed"].min() > BEGIN + 1440 * MINUTE
-    # half a day teaches the profile, bin by bin, what it first says; then it must have answered for a day
-    assert len(panes) == pytest.approx(288 * 1.5, abs=10)
+    assert len(panes) > 1440 * MINUTE / PANE_US  # from the second day on, all are described
+    assert (np.diff(panes["pane"]) == 1).all()
     assert np.isfinite(panes["features"]).all()
 
 
@@ -134,11 +136,11 @@ def test_what_the_features_say():
     assert feature(pane_at(panes_of(flat), minute + 190), "trend") == pytest.approx(0.0, abs=0.05)
 
 
-def test_a_faulty_pane_and_the_one_behind_it_teach_nothing():
+def test_a_faulty_pane_and_its_echo_teach_nothing():
     panes = panes_of(day_after_day(3), faulty=slice(3000, 3003))
     excluded = panes[panes["excluded"] == 1]["pane"]
-    first = (BEGIN + 3000 * MINUTE) // (5 * MINUTE)
-    assert excluded.tolist() == [first, first + 1]
+    first = (BEGIN + 3000 * MINUTE) // PANE_US
+    assert excluded.tolist() == list(range(first, first + 1 + ECHO))
 
 
 def test_pieces_of_a_history_give_what_the_whole_gives():
@@ -148,7 +150,9 @@ def test_pieces_of_a_history_give_what_the_whole_gives():
     gatherer = Gatherer(records([Profile()])[0])
     parts = []
     for begin, end in itertools.pairwise([0, 1, 777, 3001, 3002, 3500, len(values)]):
-        piece = type(everything)(everything.time[begin:end], everything.value[begin:end], everything.faulty[begin:end])
+        piece = type(everything)(
+            everything.time[begin:end], everything.value[begin:end], everything.faulty[begin:end]
+        )
         parts.append(gatherer.take(piece, NOT_ANOMALOUS))
     assert np.concatenate(parts).tobytes() == whole.tobytes()
 
@@ -173,8 +177,6 @@ def test_training_sees_what_the_engine_sees():
 
 
 def only_the_model():
-    from tests.support.engines import only
-
     return only(model=ModelLimits(number=0))
 
 
@@ -217,14 +219,14 @@ def test_a_model_that_comes_later_is_asked_from_then_on():
     engine = PartitionEngine(OneProfile(only_the_model_without()))
     assert not judged_in(engine, readings(values[:5000]))[0]
     engine.use(OneModel(only_the_model()))
-    late = [Reading("d", "m", BEGIN + place * MINUTE, float(values[place])) for place in range(5000, len(values))]
+    late = [
+        Reading("d", "m", BEGIN + place * MINUTE, float(values[place])) for place in range(5000, len(values))
+    ]
     anomalies, _ = judged_in(engine, late, first_offset=5000)
     assert [one.channel for one in opened(anomalies)] == ["model"]
 
 
 def only_the_model_without():
-    from tests.support.engines import only
-
     return only(model=ModelLimits())
 
 

@@ -1,5 +1,6 @@
 """Models on disk: what is written is read again, and everything that does not fit is refused with its reason."""
 
+import hashlib
 import io
 import json
 
@@ -24,8 +25,6 @@ def change(path, **changes):
 
 def change_arrays(path, **changes):
     """The forest's file with other arrays, and its sum put right."""
-    import hashlib
-
     info = json.loads(path.read_text())
     forest = path.with_name(info["file"])
     with np.load(io.BytesIO(forest.read_bytes())) as arrays:
@@ -78,7 +77,8 @@ def test_a_newer_model_takes_the_place_of_the_older(tmp_path, saved):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(("a.b", "c"), ("a", "b.c")), (("a/b", "c*"), ("a%2Fb", "c*")), (("ofen ü", "°C"), ("..", "x"))]
+    ("one", "other"),
+    [(("a.b", "c"), ("a", "b.c")), (("a/b", "c*"), ("a%2Fb", "c*")), (("ofen ü", "°C"), ("..", "x"))],
 )
 def test_any_name_has_files_of_its_own(tmp_path, one, other):
     keys = [ModelKey(*one), ModelKey(*other)]
@@ -166,8 +166,6 @@ def test_a_forest_that_is_damaged(saved):
 
 
 def test_a_forest_that_is_none(saved):
-    import hashlib
-
     (forest,) = saved.parent.glob("*.npz")
     forest.write_bytes(b"something")
     change(saved, sha256=hashlib.sha256(b"something").hexdigest())
@@ -181,13 +179,13 @@ def test_objects_are_not_unpickled(saved):
 
 
 def test_an_array_that_is_missing(saved):
-    change_arrays(saved, right=None)
+    change_arrays(saved, next=None)
     assert "has no forest" in reason(saved)
 
 
 def test_an_array_of_another_kind(saved):
-    change_arrays(saved, value=lambda value: value.astype(np.float32))
-    assert "value is float32" in reason(saved)
+    change_arrays(saved, cut=lambda cut: cut.astype(np.float64))
+    assert "cut is float64" in reason(saved)
 
 
 def test_fewer_trees_than_it_says(saved):
@@ -210,9 +208,11 @@ def at_place(place, to):
         ({"roots": at_place(0, 10**9)}, "a tree begins outside of the nodes"),
         ({"feature": at_place(0, 9)}, "asks about a feature that there is not"),
         ({"feature": at_place(0, -2)}, "asks about a feature that there is not"),
-        ({"left": at_place(0, 0)}, "does not lie behind"),  # a loop
-        ({"right": at_place(0, 2**31 - 1)}, "does not lie behind"),
-        ({"value": at_place(0, np.nan)}, "no finite number"),
+        ({"next": at_place(0, 0)}, "a node leads to none"),  # a loop
+        ({"feature": at_place(-1, 0), "next": at_place(-1, 1)}, "a node leads to none"),
+        ({"next": at_place(-1, 65535)}, "a leaf has no path"),
+        ({"cut": at_place(0, np.nan)}, "no finite number"),
+        ({"paths": at_place(0, np.inf)}, "no finite number"),
     ],
 )
 def test_a_forest_that_would_lead_astray(saved, changes, said):

@@ -85,4 +85,5 @@ def test_remembered_times_tell_new_from_repeated(times):
             assert verdict == NORMAL
             seen.add(time)
     filled = state["recent_count"]
-    assert list(state["recent"][RECENT_TIMES - filled :]) == sorted(seen)[-RECENT_TIMES:]
+    oldest_first = np.roll(state["recent"], -int(state["recent_next"]))[RECENT_TIMES - filled :]
+    assert list(oldest_first) == sorted(seen)[-RECENT_TIMES:]

@@ -115,7 +115,7 @@ def test_flags_before_and_after_the_command_are_put_together(capsys):
         "--set",
         "processor.k=5",
         "--set",
-        "processor.panes=20",
+        "processor.panes=8",
         "settings",
         "--set",
         "processor.k=6",
@@ -123,7 +123,7 @@ def test_flags_before_and_after_the_command_are_put_together(capsys):
     assert main(arguments) == 0
     said = capsys.readouterr().out
     assert "\n  k: 6.0\n" in said
-    assert "\n  panes: 20\n" in said
+    assert "\n  panes: 8\n" in said
 
 
 def test_listed_settings_are_a_file_of_settings(capsys, tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def add_commands(app: typer.Typer) -> None:
     REGISTRY,
 )
 def process(given: Given) -> None:
-    """Find anomalies: a reading further than k standard deviations from the mean of its series' sliding window.
+    """Find anomalies: judge each reading by what its series did before, and tell episodes with kind and reason.
 
     Runs until it is stopped. Start as many as you like with the same group, up to the number of partitions: they
     share the work, and take over from one that fails. State is kept in Kafka. What it knows of a device is on
@@ -42,7 +42,9 @@ def process(given: Given) -> None:
 
     For example:
 
-      sigmawatch process --bootstrap-servers kafka:9092 --window 1h --k 5
+      sigmawatch process --bootstrap-servers kafka:9092 --rules plant-rules.yaml
+
+      sigmawatch process --preset moving-average --window 1h --k 5
 
       sigmawatch process --web-port 6076     a second worker on the same machine
     """

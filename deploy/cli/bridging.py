@@ -49,7 +49,7 @@ def bridge_mqtt(given: Given) -> None:
       sigmawatch bridge mqtt --mqtt mqtts://me@broker.example --ca-file plant-ca.pem --config rules.yaml
     """
     from deploy.clients import begin, codec_of  # noqa: PLC0415
-    from deploy.embedded.paths import state_folder  # noqa: PLC0415
+    from deploy.folders import state_folder  # noqa: PLC0415
     from producers.bridge.commands import run_bridge  # noqa: PLC0415
 
     settings = begin(given.settings())

@@ -215,7 +215,7 @@ def _plain_options(given: Any) -> dict[str, Any]:
 
 
 def _state_file(settings: "Settings", options: "SimulateOptions") -> Path:
-    from deploy.embedded.paths import state_folder  # noqa: PLC0415
+    from deploy.folders import state_folder  # noqa: PLC0415
 
     source = options.scenario or options.config or options.identity or options.fleet
     shard = options.shard.replace("/", "-of-")

@@ -9,11 +9,12 @@ from deploy.embedded.errors import (
 )
 from deploy.embedded.kafka import KafkaBroker
 from deploy.embedded.kafka_jars import kafka_available
-from deploy.embedded.paths import FolderLock, cache_folder, free_port, port_answers, state_folder
+from deploy.embedded.paths import FolderLock, free_port, port_answers
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.process import Identity, ManagedProcess
 from deploy.embedded.purge import purge, running
 from deploy.embedded.tansu import TansuBroker
+from deploy.folders import cache_folder, state_folder
 
 __all__ = [
     "EmbeddedError",

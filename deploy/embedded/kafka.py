@@ -14,8 +14,9 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.embedded.errors import StartError
 from deploy.embedded.kafka_jars import Kafka, find_kafka
-from deploy.embedded.paths import LOOPBACK, FolderLock, cache_folder, free_port, port_answers
+from deploy.embedded.paths import LOOPBACK, FolderLock, free_port, port_answers
 from deploy.embedded.process import ManagedProcess
+from deploy.folders import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.embedded.errors import EmbeddedError, UnavailableError
-from deploy.embedded.paths import build_once, cache_folder, without_credentials
+from deploy.embedded.paths import build_once, without_credentials
+from deploy.folders import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

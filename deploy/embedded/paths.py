@@ -17,30 +17,11 @@ from typing import TYPE_CHECKING, Self
 from deploy.embedded.errors import EmbeddedError, FolderInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 LOOPBACK = "127.0.0.1"
 _LOCK_NAME = ".lock"
 _PORTS = range(17000, 32000)  # below the range that outgoing connections take theirs from
-
-
-def cache_folder(override: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of what can be fetched again: `override`, SIGMAWATCH_CACHE_DIR, or the user's cache folder."""
-    return _folder(override, environ, "SIGMAWATCH_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
-
-
-def state_folder(override: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of data to keep: `override`, SIGMAWATCH_STATE_DIR, or the user's state folder."""
-    return _folder(override, environ, "SIGMAWATCH_STATE_DIR", "XDG_STATE_HOME", ".local/state")
-
-
-def _folder(override: Path | str | None, environ: Mapping[str, str], ours: str, xdg: str, usual: str) -> Path:
-    named = override or environ.get(ours)
-    if named:
-        return Path(named).expanduser().absolute()
-    base = Path(environ.get(xdg, ""))
-    # The XDG specification: a relative path there is to be ignored.
-    return (base if base.is_absolute() else Path.home() / usual) / "sigmawatch"
 
 
 def make_folder(folder: Path) -> None:

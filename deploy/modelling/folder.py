@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.embedded.paths import state_folder
+from deploy.folders import state_folder
 
 if TYPE_CHECKING:
     from schemas.settings import Settings

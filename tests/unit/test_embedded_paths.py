@@ -15,12 +15,11 @@ from deploy.embedded.errors import EmbeddedError, FolderInUseError
 from deploy.embedded.paths import (
     FolderLock,
     build_once,
-    cache_folder,
     free_port,
     port_answers,
-    state_folder,
     without_credentials,
 )
+from deploy.folders import cache_folder, state_folder
 
 HOLDER = """
 import sys, time

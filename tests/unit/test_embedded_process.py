@@ -22,6 +22,7 @@ from pathlib import Path
 from deploy.embedded.process import ManagedProcess
 folder = Path(sys.argv[1])
 program = ["/bin/sh", "-c", "setsid sleep 600 & echo $! > child; echo up; wait"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
 process = ManagedProcess(program, name="sleeper", cwd=folder, log_file=folder / "log", grace_seconds=2)
 process.start()
 process.wait_ready(lambda: "up" in process.log_tail(), 10)

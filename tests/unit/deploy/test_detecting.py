@@ -9,7 +9,7 @@ from deploy.cli.main import main
 
 RULES = """
 rules:
-  - {types: [oven], metrics: [temperature], alarm: {minimum_deviation: 2}, kinds: {spike: overheating}}
+  - {types: [kiln], metrics: [temperature], alarm: {minimum_deviation: 2}, kinds: {spike: overheating}}
   - {devices: [oven-7], jump: {on: false}}
 """
 
@@ -48,7 +48,7 @@ def test_a_file_that_is_not(path, capsys):
 
 
 def test_what_differs_is_shown_with_the_rules_that_say_so(path, capsys):
-    said = shown(capsys, "oven", "temperature", "--rules", str(path))
+    said = shown(capsys, "kiln", "temperature", "--rules", str(path))
     assert said["differing"] == {"alarm.minimum_deviation": "2", "kinds.spike": "overheating"}
     assert said["rules"] == [f"{path}, line 3"]
     assert said["profile"]["jump.on"] == "true"
@@ -64,12 +64,12 @@ def test_the_shipped_rules_are_among_it(capsys):
 
 
 def test_a_table_for_people(path, capsys):
-    assert main(["detection", "show", "oven", "temperature", "--rules", str(path)]) == 0
+    assert main(["detection", "show", "kiln", "temperature", "--rules", str(path)]) == 0
     said = capsys.readouterr().out
     assert "kinds.spike" in said
     assert "overheating" in said
     assert "jump.threshold" not in said
-    assert main(["detection", "show", "oven", "humidity"]) == 0
+    assert main(["detection", "show", "kiln", "humidity"]) == 0
     assert "all as the preset has it" in capsys.readouterr().out
-    assert main(["detection", "show", "oven", "humidity", "--all"]) == 0
+    assert main(["detection", "show", "kiln", "humidity", "--all"]) == 0
     assert "jump.threshold" in capsys.readouterr().out

@@ -27,7 +27,9 @@ def fleet(ticks, jump_at, jumping):
     for tick, device in itertools.product(range(ticks), FLEET):
         begins = jump_at + (jumping.index(device) if device in jumping else 10**9)
         leaps = begins <= tick < begins + 10
-        yield Reading(device, "temperature", START + tick * SECOND, rng.uniform(49, 51) + (60 if leaps else 0))
+        yield Reading(
+            device, "temperature", START + tick * SECOND, rng.uniform(49, 51) + (60 if leaps else 0)
+        )
 
 
 def storms(anomalies):

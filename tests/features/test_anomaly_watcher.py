@@ -9,10 +9,11 @@ Elsewhere:
 | Compression and retention at work | tests/integration/sinks/test_community.py::test_old_readings_go_into_the_columnstore_and_stay_one_row_a_key |
 | The table sensors_data, its columns and the queries on it | tests/integration/producers/test_migrating_queries.py::test_questions_of_anomaly_watcher_are_answered |
 | Data and its detection side by side (run_with_monitoring.py) | tests/integration/deploy/test_up.py::test_a_run_and_a_second_one_that_finds_its_readings |
+| train --hours --categories, and the folder of models | tests/integration/deploy/test_models.py::test_a_model_is_what_its_history_says |
+| detect with a trained model | tests/integration/deploy/test_models.py::test_an_engine_with_the_model_finds_what_breaks_the_pattern |
+| status of models | tests/integration/deploy/test_models.py::test_status_and_show |
 
-Not here yet, because they are about trained detection, alerts and dashboards: train --hours --categories and the folder of
-models; detect and status of models; the monitor with window, threshold and alerts; real-time anomaly monitoring and
-alerting; the web page.
+Not here yet, because they are about alerts and dashboards: the monitor with window, threshold and alerts; alerting; the web page.
 """
 
 import json

@@ -25,6 +25,8 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "compiling the loops, once (half a minute)"
+	@$(BIN)/python -m deploy.images.warm
 	@touch $@
 
 lint: $(READY) ## ruff, mypy --strict and the import rule

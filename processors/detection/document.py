@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from schemas.errors import ConfigError
+from schemas.strict_yaml import StrictLoader, resolvers_without
 
 _MAXIMUM_BYTES = 1_000_000
 """Of a file that somebody wrote by hand; more is another kind of file."""
@@ -103,25 +104,10 @@ def _below(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | No
     return None
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without the traps of YAML 1.1: keys said twice, `on` for true, 1e-4 for a text, 1:30 for a number."""
+class _Loader(StrictLoader):
+    """Safe YAML without the traps of YAML 1.1: `on` for true, 1e-4 for a text, 1:30 for a number."""
 
-    # A copy: the table is shared with every other loader.
-    yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's own form
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
-                if key_node.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key_node.value} is said twice", key_node.start_mark
-                    )
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+    yaml_implicit_resolvers = resolvers_without("bool", "int", "float")
 
 
 _Loader.add_implicit_resolver(

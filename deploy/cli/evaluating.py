@@ -1,16 +1,14 @@
 """`evaluate faults`, `evaluate nab` and `quality`: how well faults are found."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deploy.cli.flags import DATABASE, Given, SettingsCommand, with_settings
-from deploy.cli.terminal import answers, messages, print_json, say
+from deploy.cli.questions import answering, iso, progress_bar, time_us
+from deploy.cli.terminal import answers, print_json, say
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -282,25 +280,15 @@ def quality(
 def _ask(
     connection: Any, begin_us: int | None, end_us: int | None, length_us: int, rules: "Rules"
 ) -> "StoredQuality":
-    import psycopg  # noqa: PLC0415
-
     from deploy.quality.stored import stored_quality  # noqa: PLC0415
-    from schemas.errors import DatabaseError  # noqa: PLC0415
     from sinks.timescale.quality import now_us  # noqa: PLC0415
 
-    try:
+    with answering():
         until = now_us(connection) if end_us is None else end_us
         since = until - length_us if begin_us is None else begin_us
         if since >= until:
             raise ConfigError(f"{iso(since)} is not before {iso(until)}", "Give a --from before --to.")
         return stored_quality(connection, since, until, rules)
-    except psycopg.errors.UndefinedTable as error:
-        raise DatabaseError(
-            "the database has no tables of Sigmawatch", "Make them with `sigmawatch db migrate`."
-        ) from error
-    except psycopg.Error as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DatabaseError(f"the database does not answer the question: {reason}") from error
 
 
 def _stored_json(found: "StoredQuality") -> dict[str, Any]:
@@ -354,32 +342,3 @@ def _seconds(flag: str, text: str, *, zero: bool = False) -> float:
     if not (seconds > 0 or zero):
         raise ConfigError(f"{flag} {text}", "Give a time above zero, as in 30, 90s, 10m.")
     return seconds
-
-
-def time_us(flag: str, text: str | None) -> int | None:
-    """µs of a time that a flag has; a ConfigError of that flag where it is none."""
-    if text is None:
-        return None
-    from producers.times import TimeParser  # noqa: PLC0415
-
-    try:
-        return TimeParser("iso").parse(text)
-    except ValueError as error:
-        raise ConfigError(f"{flag} {text}: {error}", "Write it as 2026-01-31T12:00:00Z.") from error
-
-
-def iso(us: int) -> str:
-    """A time for people, to the second."""
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal; elsewhere nothing is shown."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    console = messages()
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda share: bar.update(task, completed=share)

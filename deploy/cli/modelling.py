@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli.evaluating import iso, progress_bar, time_us
 from deploy.cli.exits import REFUSED, Finished
 from deploy.cli.flags import DATABASE, Flag, Given, SettingsCommand, with_settings
+from deploy.cli.questions import answering, iso, progress_bar, time_us
 from deploy.cli.terminal import answers, print_json, say
 from schemas.errors import ConfigError, InputError
 
@@ -118,13 +118,10 @@ def _names(types: str | None) -> list[str] | None:
 def _train(
     connection: Any, settings: "Settings", end_us: int | None, options: dict[str, Any]
 ) -> "list[Outcome]":
-    import psycopg  # noqa: PLC0415
-
     from deploy.modelling.training import Training, train  # noqa: PLC0415
-    from schemas.errors import DatabaseError  # noqa: PLC0415
     from sinks.timescale.quality import now_us  # noqa: PLC0415
 
-    try:
+    with answering():
         now = now_us(connection)
         until = now if end_us is None else end_us
         hours = options.pop("hours")
@@ -136,13 +133,6 @@ def _train(
         )
         with progress_bar(f"models of {hours:g} hours") as progress:
             return train(connection, training, settings, progress)
-    except psycopg.errors.UndefinedTable as error:
-        raise DatabaseError(
-            "the database has no tables of Sigmawatch", "Make them with `sigmawatch db migrate`."
-        ) from error
-    except psycopg.Error as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DatabaseError(f"the database does not answer the question: {reason}") from error
 
 
 def _outcomes_json(outcomes: "Sequence[Outcome]") -> dict[str, Any]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from schemas.strict_yaml import StrictLoader
+
 KeyTree = Mapping[str, "KeyTree | None"]
 """Known keys: a section's keys, None for a setting."""
 
@@ -52,7 +54,7 @@ class Sources:
     def read_yaml(self, path: Path) -> None:
         """Take a YAML file; a missing or broken one is a problem."""
         try:
-            document = yaml.load(path.read_text("utf-8"), _StrictLoader)  # noqa: S506 -- a SafeLoader
+            document = yaml.load(path.read_text("utf-8"), StrictLoader)  # noqa: S506 -- a SafeLoader
         except OSError as error:
             self.problems.append(f"{path}: cannot be read: {error.strerror}")
         except UnicodeDecodeError as error:
@@ -181,18 +183,3 @@ def _kind(value: Any) -> str:
     if value is None:
         return "nothing"
     return {list: "a list", dict: "a section", str: "a text", bool: "yes or no"}.get(type(value), "a number")
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML in which a key said twice is an error: otherwise the first is lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
-                if key_node.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key_node.value} is said twice", key_node.start_mark
-                    )
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import structlog
 
 from deploy.clients import connect_database
 from deploy.quality.report import as_json, rules_as_json
 from deploy.quality.stored import run_quality
+from schemas.errors import SigmawatchError
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -31,8 +33,11 @@ def quality_of_run(settings: "Settings", span: tuple[int, int] | None) -> dict[s
         with connect_database(settings) as connection:
             connection.execute(f"SET statement_timeout = '{_LONGEST}'".encode())
             found = run_quality(connection, begin_us, last_us + 1)
-    except Exception as error:  # noqa: BLE001 - whatever it is: every reading was counted, and that is the run's end
+    except (psycopg.Error, SigmawatchError) as error:
         _log.warning("the quality of detection cannot be said", reason=str(error).strip())
+        return None
+    except Exception:  # noqa: BLE001 - every reading was counted: a defect here is shown, and fails no run
+        _log.exception("the quality of detection cannot be said")
         return None
     if found is None or not found.quality.events:
         return None

@@ -257,27 +257,30 @@ def apply_readings(
             continue
         window.advance(s.window, pane, p.window.panes)
         flagged, watched = False, s.readings >= p.alarm.warmup
-        judged, there = (value, True) if not in_order else meaning_of(s, p, time, value)
+        derived = p.meaning.counter or p.meaning.period > 0.0  # what a late reading tells of is over
+        judged, there = meaning_of(s, p, time, value) if in_order else (value, not derived)
         numeric = there and not (in_order and is_switch(s, p, value))
         if in_order and there and not numeric:
             judge_switch(s, p, value, q)
-        if p.window.on:
-            q[_WINDOW], count, expectation.mean, expectation.std = judge_window(s, p, value)
+        if p.window.on and there:
+            q[_WINDOW], count, expectation.mean, expectation.std = judge_window(s, p, judged)
+            expectation.level = expectation.low = expectation.high = expectation.mean
+            expectation.unit = 0.0
             watched = count >= p.alarm.warmup
             if not watched:
                 q[_WINDOW] = 0.0
         elif in_order and numeric:
             judge_value(s, p, forests, expectation, time, judged, follows, q)
             only_wanted(p, expectation.mean, judged, q)
-        if (in_order and there) or p.window.on:
+        if there and (in_order or p.window.on):
             used, flagged = follow_value(
                 s, p, expectation, q, row, number, time, stamp_us, judged, steps, episodes, used
             )
             used = follow_quality(s, p, q, row, number, time, stamp_us, value, steps, conditions, used)
         best, _ = strongest(q, 0, VALUE_CHANNELS)
         scores[row] = best
-        if not flagged:
-            window.add(s.window, pane, value)
+        if there and not flagged:
+            window.add(s.window, pane, judged)
         outcome[row] = FLAGGED if flagged else (NORMAL if watched else WARMING)
     else:
         at = len(rows)

@@ -131,11 +131,14 @@ class PartitionEngine:
         A series whose state belongs to another origin by now is begun anew.
         """
         self.book = book
+        concerned: dict[str, None] = {}
         for number, name in enumerate(self.index.names):
             if devices is None or name.device_id in devices:
                 self._profile_of[number] = book.number(name)
-                self.storms.know(name.device_id, book.groups(name.device_id))
                 self._follow_origin(number, name)
+                concerned[name.device_id] = None
+        for device_id in concerned:
+            self.storms.know(device_id, book.groups(device_id))
 
     def reset(self, name: SeriesName) -> None:
         """Begin a series anew: what it learnt is forgotten; its times, its counts and its open episodes stay."""

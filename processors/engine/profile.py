@@ -209,7 +209,7 @@ class ModelLimits:
 
 @dataclass(frozen=True, slots=True)
 class AlarmLimits:
-    """How scores become episodes; see `episodes`.
+    """How scores become episodes; see `episodes_kernel`.
 
     Attributes:
         warmup: readings before which a series is WARMING and raises nothing.

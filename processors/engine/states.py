@@ -60,7 +60,7 @@ SHAPE = np.dtype(
         ("returns", "f8"),  # 1 where the series came back by a jump from where it had gone unnoticed
     ]
 )
-"""What an episode looked like, in few numbers: its kind is read off them when it is over, see `kinds`."""
+"""What an episode looked like, in few numbers: its kind is read off them when it is over, see `telling`."""
 
 EPISODE = np.dtype(
     [

@@ -69,12 +69,6 @@ class StormWatch:
         for group in wanted:
             self._members[group].add(device_id)
 
-    @property
-    def next_end(self) -> int | None:
-        """Event time at which the next storm is over if nothing more comes; None while there is none."""
-        ends = [storm.last_at + self.limits.quiet_us for storm in self._storms.values()]
-        return min(ends, default=None)
-
     def note(self, opened: Anomaly, groups: Iterable[str]) -> tuple[UUID | None, list[Anomaly]]:
         """Take an episode that opened.
 

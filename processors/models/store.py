@@ -24,9 +24,6 @@ class Models:
     refused: Mapping[Path, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-NO_MODELS = Models()
-
-
 def load_models(folder: Path) -> Models:
     """All models of a folder; none where it is not there. What is no usable model is refused, and the others stand."""
     usable: dict[ModelKey, Model] = {}

@@ -1,10 +1,12 @@
 """Fixtures of the tests of features."""
 
+import json
 import os
 import shlex
 from dataclasses import dataclass
 
 import pytest
+from feature_runs import served
 
 from deploy.cli.main import main
 
@@ -33,3 +35,29 @@ def cli(capsys):
         return Said(shown.out, shown.err)
 
     return run
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Puts documents into files: YAML, or JSON for an identity."""
+
+    def put(document, name="config.yaml"):
+        path = tmp_path / name
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        return path
+
+    return put
+
+
+@pytest.fixture(scope="module")
+def service():
+    """The shipped fleet of energy devices, served for the tests of a file."""
+    with served("energy", cors_origins=("https://panel.example",)) as found:
+        yield found
+
+
+@pytest.fixture
+def fresh():
+    """A service of the test's own."""
+    with served("energy") as found:
+        yield found

@@ -29,6 +29,13 @@ from tests.unit.producers.producers_fakes import FakeClock, FakePublisher
 
 CODEC = Codec(Catalogue())
 ANY_TIME = TimeBounds(max_ahead_us=2**62)
+ENERGY_DEVICES = {
+    "mock-hvac-001",
+    "mock-lighting-001",
+    "mock-server-001",
+    "mock-industrial-001",
+    "mock-appliance-001",
+}
 
 
 @dataclass

@@ -4,7 +4,7 @@ Elsewhere:
 
 | row | tests |
 |---|---|
-| Duration 1-50 readings, multipliers .5-10, and what is refused | tests/unit/producers/control/test_control_api.py::test_anomalies_that_make_no_sense |
+| Duration 1-50 readings, multipliers .5-10, and what is refused | tests/unit/producers/control/test_control_api_faults.py::test_anomalies_that_make_no_sense |
 | Anomalous data to the data ingestion service | tests/integration/producers/mqtt/test_mqtt_to_kafka.py::test_every_reading_arrives_as_it_was_simulated |
 
 Not here yet, because it is about detection and dashboards: analytics that find the anomalous data and show them as alerts.

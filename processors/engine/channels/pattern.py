@@ -2,7 +2,7 @@
 
 A profile of the day in `BINS` bins, each an exponential mean, read off by linear interpolation. The distance from it, in its root
 mean square and capped, is averaged over the last `VALUES` values; that average is judged against its own long mean
-and std. It judges pane means (see `panes`), so that its time scale does not depend on how often a series speaks.
+and std. It judges pane means (see `judging_kernel`), so that its time scale does not depend on how often a series speaks.
 """
 
 import math

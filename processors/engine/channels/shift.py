@@ -1,6 +1,6 @@
 """Shift: a mean of the last values beyond every such mean before: slow drifts and changes of level.
 
-As `range` does for single values; it judges pane means (see `panes`).
+As `range` does for single values; it judges pane means (see `judging_kernel`).
 """
 
 import numpy as np

@@ -1,5 +1,8 @@
 """From q to alarms that somebody may be woken by: one episode, opened once, cleared once, and seldom."""
 
+import random
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,8 +17,20 @@ from processors.engine.profile import (
     ValueMeaning,
 )
 from processors.engine.settings import Sides
-from schemas.readings import AnomalySeverity, AnomalyState
-from tests.support.engines import apply_in, cleared, engine_of, only, opened, second_of, series
+from schemas.readings import AnomalySeverity, AnomalyState, Reading
+from tests.support.engines import (
+    SECOND,
+    START,
+    WINDOWED,
+    apply_in,
+    batch,
+    cleared,
+    engine_of,
+    only,
+    opened,
+    second_of,
+    series,
+)
 
 SPIKE = SpikeLimits(
     threshold=6.0,
@@ -250,3 +265,18 @@ def test_a_direction_is_judged_by_its_turns():
     found = apply_in(engine_of(profile), series(direction))
     assert openings(found) == [300]
     assert found[0].value == pytest.approx(170.0)
+
+
+def test_a_counter_is_judged_by_its_growth_in_the_window_too():
+    """What the window compares and what is told of it are one thing: growth per hour, not the total beside it."""
+    profile = replace(WINDOWED, meaning=ValueMeaning(counter=True, switch=False))
+    rng, total, readings = random.Random(3), 1000.0, []
+    for tick in range(80):
+        total += 500.0 if tick == 70 else rng.uniform(0.9, 1.1)
+        readings.append(Reading("d", "m", START + tick * SECOND, total))
+    told = engine_of(profile).apply(batch(readings)).anomalies
+    (leap,) = (anomaly for anomaly in told if anomaly.state is AnomalyState.OPENED)
+    assert leap.opened_at == START + 70 * SECOND
+    assert leap.value == pytest.approx(500.0 * 3600)
+    assert leap.mean == pytest.approx(3600, rel=0.05)
+    assert leap.lower < 3600 < leap.upper < leap.value

@@ -8,42 +8,10 @@ from pydantic import BaseModel
 
 from producers.legacy.config import LegacyConfig, config_of, is_legacy_config, read_config, warning_of
 from schemas.errors import ConfigError
+from tests.support import sensor_log_generator
 
-SAMPLE = """
-# Sensor configuration
-sensor:
-  type: "environmental"
-  location: "San Francisco"  # Required
-  manufacturer: "SensorTech"
-  model: "EnvMonitor-3000"
-  firmware_version: 1.4
-simulation:
-  readings_per_second: 1
-  run_time_seconds: 3600  # 1 hour
-normal_parameters:
-  temperature: {mean: 22.0, std_dev: 2.0, min: 15.0, max: 30.0}
-  humidity: {mean: 65.0, std_dev: 5.0, min: 30.0, max: 90.0}
-  pressure: {mean: 1013.0, std_dev: 10.0, min: 990.0, max: 1040.0}
-anomalies:
-  enabled: true
-  probability: 0.05
-  types:
-    spike: {enabled: true, weight: 0.4}
-    trend: {enabled: true, weight: 0.2, duration_seconds: 300}
-    pattern: {enabled: true, weight: 0.1, duration_seconds: 600}
-    missing_data: {enabled: true, weight: 0.1, duration_seconds: 30}
-    noise: {enabled: true, weight: 0.2, duration_seconds: 180}
-database:
-  path: "data/sensor_data.db"
-logging:
-  level: "INFO"
-  file: "logs/sensor_simulator.log"
-  console_output: true
-monitoring:
-  enabled: false
-  port: 8080
-  host: "0.0.0.0"
-"""
+# A version without quotes is a number to YAML.
+SAMPLE = sensor_log_generator.SAMPLE.replace('firmware_version: "1.4"', "firmware_version: 1.4")
 
 EVERY_KEY = """
 version: 2

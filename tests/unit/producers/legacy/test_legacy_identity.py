@@ -7,39 +7,14 @@ import pytest
 
 from producers.legacy.identity import LegacyIdentity, identity_of, identity_template, read_identity
 from schemas.errors import ConfigError
+from tests.support.sensor_log_generator import FLAT
+from tests.support.sensor_log_generator import NESTED as ENHANCED
 
-FLAT = {
-    "id": "SENSOR_NY_001",
-    "location": "New York",
-    "latitude": 40.7128,
-    "longitude": -74.0060,
-    "timezone": "America/New_York",
-    "manufacturer": "SensorTech",
-    "model": "TempSensor Pro",
-    "firmware_version": "1.4",
-}
 NESTED = {
-    "sensor_id": "SENSOR_CO_DEN_001",
-    "location": {
-        "city": "Denver",
-        "state": "CO",
-        "coordinates": {"latitude": 39.7337, "longitude": -104.9906},
-        "timezone": "America/Denver",
-        "address": "Denver, CO, USA",
-    },
-    "device_info": {
-        "manufacturer": "DataLogger",
-        "model": "AirData-Plus",
-        "firmware_version": "3.15.21",
-        "serial_number": "DL-578463",
-        "manufacture_date": "2025-03-01",
-    },
-    "deployment": {
-        "deployment_type": "mobile_unit",
-        "installation_date": "2025-03-24",
-        "height_meters": 8.3,
-        "orientation_degrees": 0,
-    },
+    **ENHANCED,
+    "location": ENHANCED["location"] | {"address": "Denver, CO, USA"},
+    "device_info": ENHANCED["device_info"] | {"manufacture_date": "2025-03-01"},
+    "deployment": ENHANCED["deployment"] | {"orientation_degrees": 0},
     "metadata": {
         "instance_id": "i-1",
         "generation_seed": 6512888196135987407094013990342748250293,
@@ -57,7 +32,7 @@ def test_the_flat_format():
         timezone="America/New_York",
         manufacturer="SensorTech",
         model="TempSensor Pro",
-        firmware="1.4",
+        firmware="1.2.0",
     )
 
 

@@ -2,11 +2,13 @@
 
 A test feature. `SIGMAWATCH_FAILPOINT=name` kills the process with SIGKILL the first time it passes
 `fail_point(name)`, `name:3` the third time; `name:1:SIGSTOP` stops it there instead, until it gets SIGCONT (a zombie).
-Without the variable `fail_point` does nothing.
+Several are separated by commas. Without the variable `fail_point` does nothing.
 """
 
 import os
 import signal
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 VARIABLE = "SIGMAWATCH_FAILPOINT"
@@ -19,34 +21,39 @@ def _nothing(_name: str) -> None:
 def fail_point_for(
     environ: Mapping[str, str], strike: Callable[[signal.Signals], None]
 ) -> Callable[[str], None]:
-    """The function that `environ` asks for: it calls `strike` at the n-th passing of the named point, once.
+    """The function that `environ` asks for: it calls `strike` at the n-th passing of a named point, once for each.
 
     Raises:
-        ValueError: the variable is not `name[:nth[:signal]]`.
+        ValueError: the variable is not `name[:nth[:signal]]`, or several of them with commas between.
     """
-    target, _, rest = environ.get(VARIABLE, "").partition(":")
-    if not target:
+    setting = environ.get(VARIABLE, "")
+    if not setting:
         return _nothing
-    nth, _, name = rest.partition(":")
-    remaining = int(nth or 1)
-    if remaining < 1:
-        raise ValueError(f"{VARIABLE}={target}:{rest}: the number says at which passing, from 1")
-    if name and name not in signal.Signals.__members__:
-        raise ValueError(f"{VARIABLE}={target}:{rest}: {name} is no signal")
-    number = signal.Signals[name or "SIGKILL"]
+    points = [_parse(point) for point in setting.split(",")]
+    passed: Counter[str] = Counter()
 
     def pass_point(name: str) -> None:
-        nonlocal remaining
-        if name == target:
-            remaining -= 1
-            if remaining == 0:
+        passed[name] += 1
+        for target, nth, number in points:
+            if (target, nth) == (name, passed[name]):
                 strike(number)
 
     return pass_point
 
 
+def _parse(point: str) -> tuple[str, int, signal.Signals]:
+    target, _, rest = point.partition(":")
+    nth, _, name = rest.partition(":")
+    if int(nth or 1) < 1:
+        raise ValueError(f"{VARIABLE}={point}: the number says at which passing, from 1")
+    if name and name not in signal.Signals.__members__:
+        raise ValueError(f"{VARIABLE}={point}: {name} is no signal")
+    return target, int(nth or 1), signal.Signals[name or "SIGKILL"]
+
+
 def _strike(number: signal.Signals) -> None:
-    os.kill(os.getpid(), number)
+    # To this thread: one sent to the process stops it when another thread gets to it, and this one goes on till then.
+    signal.pthread_kill(threading.get_ident(), number)
 
 
 fail_point: Callable[[str], None] = fail_point_for(os.environ, _strike)

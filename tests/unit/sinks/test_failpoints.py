@@ -22,6 +22,10 @@ def test_the_signal_can_be_chosen() -> None:
     assert _strikes("a:1:SIGSTOP", ["a"]) == [signal.SIGSTOP]
 
 
+def test_a_zombie_may_die_later() -> None:
+    assert _strikes("a:2:SIGSTOP,b:1", ["a", "a", "b", "a"]) == [signal.SIGSTOP, signal.SIGKILL]
+
+
 @pytest.mark.parametrize(
     ("setting", "passed", "deaths"),
     [
@@ -37,7 +41,7 @@ def test_dies_at_the_nth_passing_of_its_point(setting: str | None, passed: list[
     assert _deaths(setting, passed) == deaths
 
 
-@pytest.mark.parametrize("setting", ["a:0", "a:x", "a:1:SIGNONE"])
+@pytest.mark.parametrize("setting", ["a:0", "a:x", "a:1:SIGNONE", "a,b:0"])
 def test_nonsense_is_said(setting: str) -> None:
     with pytest.raises(ValueError, match=r"number|invalid|signal"):
         _deaths(setting, [])

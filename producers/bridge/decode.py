@@ -4,11 +4,11 @@ import re
 from typing import Any
 
 from producers.checks import NotBelievableError, check_id, check_time, check_value, iso_time
-from producers.strict_json import DoubledKey, NotJsonError, parse_json
 from producers.times import TimeParser, kind_of
 from schemas.bridge_rules import EVERY_NUMBER, BridgeRule, JsonPath, fill_in, parse_path
 from schemas.dead_letters import DeadLetterReason, TimeBounds
 from schemas.readings import Reading
+from schemas.strict_json import DoubledKey, NotJsonError, parse_json
 
 _NUMBER = re.compile(rb"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?\s*")
 _MISSING: Any = object()

@@ -24,9 +24,9 @@ from producers.control.pulse import Pulse
 from producers.control.shards import WHOLE, Shard
 from producers.control.simulation_routes import simulation_routes
 from producers.simulation.control import Control
-from producers.web.app import new_app, serve
 from schemas.errors import ConfigError
 from schemas.settings import ControlSettings, Settings
+from schemas.web.app import new_app, serve
 
 _log = structlog.get_logger(__name__)
 

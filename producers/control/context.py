@@ -23,7 +23,7 @@ from producers.simulation.commands import (
     UnknownDeviceError,
 )
 from producers.simulation.control import Control, SimulationStatus
-from producers.web.app import ApiError
+from schemas.web.app import ApiError
 
 Types = Callable[[], Mapping[str, DeviceType]]
 """The device types as they are now: a changed file may bring others."""

@@ -22,7 +22,7 @@ from producers.simulation.commands import (
     InjectFault,
     Outcome,
 )
-from producers.web.strict_json import StrictRoute
+from schemas.web.strict_json import StrictRoute
 
 DeviceId = Annotated[str, Path(min_length=1, max_length=200, description="Id of a device.")]
 _MISSING = errors_of(HTTPStatus.NOT_FOUND)

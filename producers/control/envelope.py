@@ -23,9 +23,9 @@ from producers.simulation.commands import (
     SimulationEndedError,
     UnknownDeviceError,
 )
-from producers.web.app import ApiError
-from producers.web.errors import place_of
 from schemas.errors import ConfigError, SigmawatchError
+from schemas.web.app import ApiError
+from schemas.web.errors import place_of
 
 T = TypeVar("T")
 

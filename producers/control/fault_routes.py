@@ -20,7 +20,7 @@ from producers.simulation.commands import (
     Selector,
     UnknownDeviceError,
 )
-from producers.web.strict_json import StrictRoute
+from schemas.web.strict_json import StrictRoute
 
 _MISSING = errors_of(HTTPStatus.NOT_FOUND)
 _MULTIPLYING = "high_power_consumption"

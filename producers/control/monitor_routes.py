@@ -14,7 +14,7 @@ from producers.control.envelope import errors_of
 from producers.control.views import iso, sample_row
 from producers.simulation.commands import ListDevices
 from producers.simulation.control import SimulationStatus
-from producers.web.strict_json import StrictRoute
+from schemas.web.strict_json import StrictRoute
 
 _SAMPLES = 10
 _NAME = "Sigmawatch simulator"

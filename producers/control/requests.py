@@ -18,7 +18,7 @@ from producers.simulation.commands import (
     SetFaultChances,
     UpdateDevices,
 )
-from producers.web.errors import place_of
+from schemas.web.errors import place_of
 
 _MOST_READINGS = 1_000_000
 _MOST_SECONDS = 366 * 86_400.0

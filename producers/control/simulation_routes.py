@@ -7,7 +7,7 @@ from producers.control.context import Api
 from producers.control.envelope import Envelope, errors_of
 from producers.control.views import iso
 from producers.simulation.control import SimulationStatus
-from producers.web.strict_json import StrictRoute
+from schemas.web.strict_json import StrictRoute
 
 
 class WorkerOut(BaseModel):

@@ -12,10 +12,10 @@ from producers.clock import Clock
 from producers.ingest.metrics import IngestMetrics
 from producers.ingest.readings import Defaults, readings_of
 from producers.ingest.sender import DeliveryError, Sender
-from producers.web.app import GUARDED, ApiError, error_responses, new_app
-from producers.web.strict_json import read_json
 from schemas.dead_letters import TimeBounds
 from schemas.settings import IngestSettings
+from schemas.web.app import GUARDED, ApiError, error_responses, new_app
+from schemas.web.strict_json import read_json
 
 STATUS = "Data received and processed"
 

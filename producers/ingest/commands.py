@@ -10,11 +10,11 @@ from producers.ingest.app import ingest_app
 from producers.ingest.metrics import IngestMetrics
 from producers.ingest.sender import Sender
 from producers.simulation.schedule import time_bounds
-from producers.web.app import serve
 from schemas.codec import Codec
 from schemas.errors import ConfigError
 from schemas.kafka import Publisher, client_config
 from schemas.settings import Settings
+from schemas.web.app import serve
 
 _STOP_SECONDS = 10.0
 

@@ -1,4 +1,4 @@
-"""Metrics of the HTTP ingest, beside those of its requests (`producers.web.metrics`)."""
+"""Metrics of the HTTP ingest, beside those of its requests (`schemas.web.metrics`)."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.checks import NotBelievableError, check_id, check_time, check_value, iso_time
-from producers.strict_json import DoubledKey
 from producers.times import kind_of
-from producers.web.errors import place_of
 from schemas.dead_letters import TimeBounds
 from schemas.errors import InputError
 from schemas.readings import Reading
+from schemas.strict_json import DoubledKey
+from schemas.web.errors import place_of
 
 _FIELDS = frozenset({"device_id", "metric", "time", "timestamp", "value", "fault"})
 _REMEDY = (
@@ -45,7 +45,7 @@ def readings_of(document: Any, defaults: Defaults, now_us: int, bounds: TimeBoun
     """The readings of a document: one object, or a list of them.
 
     Args:
-        document: from `producers.strict_json.parse_json`.
+        document: from `schemas.strict_json.parse_json`.
         defaults: checked ids.
         now_us: the time, that readings' times are judged by.
         bounds: which times are believed.

@@ -14,8 +14,8 @@ from producers.mqtt.payloads import Answer
 from producers.mqtt.topics import Topics
 from producers.simulation.commands import CommandError, Outcome
 from producers.simulation.control import CommandQueue
-from producers.strict_json import DoubledKey, NotJsonError, parse_json
 from schemas.errors import SigmawatchError
+from schemas.strict_json import DoubledKey, NotJsonError, parse_json
 
 _LOG = structlog.get_logger(__name__)
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.ingest.readings import BadReadingError, Defaults, readings_of
-from producers.strict_json import parse_json
 from schemas.dead_letters import TimeBounds
 from schemas.readings import Reading
+from schemas.strict_json import parse_json
 
 NOW_US = 1_795_261_139_000_000
 DEFAULTS = Defaults("detect", "value")

@@ -14,9 +14,9 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producers.web.errors import ApiError
-from producers.web.metrics import WebMetrics
 from schemas.settings import WebSettings
+from schemas.web.errors import ApiError
+from schemas.web.metrics import WebMetrics
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 """For machines: no token, no limit."""

@@ -12,9 +12,9 @@
 A part's section of the settings is a subclass of `WebSettings`, with a port of its own. What every app has:
 
 - /livez, /readyz and /metrics for machines; /docs and /openapi.json for people, with nothing from outside.
-- The guard (`producers.web.guard`): a bearer token where one is set (and one must be set off loopback), a limit of
+- The guard (`schemas.web.guard`): a bearer token where one is set (and one must be set off loopback), a limit of
   requests by client address, a limit of the body's size, and without a token only this machine's names in Host.
-- Bodies of the app's routes (of an APIRouter's with `route_class=StrictRoute`) are strict JSON (`producers.web.strict_json`), whatever model they are for: 400 and 415 else.
+- Bodies of the app's routes (of an APIRouter's with `route_class=StrictRoute`) are strict JSON (`schemas.web.strict_json`), whatever model they are for: 400 and 415 else.
 - Every error is `{"detail", "place", "remedy"}`. Raise `ApiError`; a SigmawatchError that gets as far is a 422 with
   its message and remedy. `responses=GUARDED` says the common ones in the API's description.
 - CORS for `cors_origins` only.
@@ -40,12 +40,12 @@ from fastapi.responses import PlainTextResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from producers.web.errors import GUARDED, ApiError, add_error_handlers, error_responses
-from producers.web.guard import Guard
-from producers.web.metrics import WebMetrics
-from producers.web.strict_json import StrictRoute
 from schemas.errors import ConfigError
 from schemas.settings import WebSettings
+from schemas.web.errors import GUARDED, ApiError, add_error_handlers, error_responses
+from schemas.web.guard import Guard
+from schemas.web.metrics import WebMetrics
+from schemas.web.strict_json import StrictRoute
 
 __all__ = ["GUARDED", "ApiError", "WebSettings", "error_responses", "new_app", "serve"]
 

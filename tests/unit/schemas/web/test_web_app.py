@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, SecretStr
 
-from producers.web.app import ApiError, new_app, serve
-from producers.web.guard import client_of, name_of
 from schemas.errors import ConfigError, InputError
 from schemas.settings import WebSettings
+from schemas.web.app import ApiError, new_app, serve
+from schemas.web.guard import client_of, name_of
 
 TOKEN = "a-long-enough-token"
 

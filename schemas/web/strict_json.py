@@ -8,15 +8,15 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from producers.strict_json import DoubledKey, NotJsonError, parse_json
-from producers.web.errors import ApiError, place_of
+from schemas.strict_json import DoubledKey, NotJsonError, parse_json
+from schemas.web.errors import ApiError, place_of
 
 _DEEPEST = 50  # levels; a request of ours has four
 _REMEDY = 'Send JSON in UTF-8, with the header "Content-Type: application/json".'
 
 
 def parse_body(body: bytes) -> Any:
-    """A body as Python values; see `producers.strict_json.parse_json`.
+    """A body as Python values; see `schemas.strict_json.parse_json`.
 
     Raises:
         ApiError: it is no JSON; says where.

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from schemas.repeated_logs import RepeatedLines
 from schemas.settings import MASK, LogSettings, is_secret_option
 
 # They tell at INFO what only their authors need.
@@ -88,6 +89,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a second call, and tests that capture logs, must reach every logger
     )
+    handler.addFilter(RepeatedLines(_TAMED))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

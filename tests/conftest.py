@@ -37,21 +37,37 @@ def pytest_report_header(config):
     return lines
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Have the processes of pytest-xdist test on what this one has chosen.
+
+    Where each asked for itself, a Docker engine that is busy for a moment would give them different tests, which is the
+    end of the whole run.
+    """
+    node.workerinput["brokers"] = servers.chosen_brokers(node.config)
+    node.workerinput["databases"] = servers.chosen_databases(node.config)
+
+
 LONGEST_FIRST = ("tests/faults/", "tests/integration/deploy/", "tests/features/", "tests/integration/", "")
+
+
+WRONG_RESULTS = ["^AssertionError", "^Failed: DID NOT "]
+"""Beginnings of errors, as pytest-rerunfailures compares them."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Long files first, as pytest-xdist begins them in this order (with --no-loadscope-reorder): one that begins last
-    is waited for by all. And a second try for an integration test that a server on a busy machine let down, never for
-    a failed assertion.
+    is waited for by all. And a second try for what a busy machine was too slow for (tests/support/waiting.py), for an
+    integration test also where a server let it down; never for a failed assertion.
     """
     items.sort(
         key=lambda item: next(n for n, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start))
     )
     for item in items:
-        if item.get_closest_marker("integration"):
-            item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=["AssertionError"]))
+        integration = item.get_closest_marker("integration") is not None
+        when = {"rerun_except": WRONG_RESULTS} if integration else {"only_rerun": ["^NotInTimeError"]}
+        item.add_marker(pytest.mark.flaky(reruns=1, **when))
 
 
 def pytest_generate_tests(metafunc):

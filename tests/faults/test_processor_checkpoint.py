@@ -12,6 +12,7 @@ from schemas.failpoints import VARIABLE
 from tests.support.chaos import (
     CHANGELOG,
     PARTITIONS,
+    STANDARD,
     Flow,
     Workers,
     committed,
@@ -19,8 +20,8 @@ from tests.support.chaos import (
     make_topics,
     read_all,
     settle,
-    until,
 )
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -38,7 +39,10 @@ STEPS = [
 def test_killed_at_any_step_of_a_checkpoint_nothing_is_lost_or_doubled(fresh_broker, tmp_path):
     servers = fresh_broker.bootstrap_servers
     make_topics(servers)
-    with Flow(servers, rate=3000) as flow, Workers(servers, tmp_path, checkpoint_interval=0.7) as workers:
+    with (
+        Flow(servers, rate=3000) as flow,
+        Workers(servers, tmp_path, preset=STANDARD, checkpoint_interval=0.7) as workers,
+    ):
         for step in STEPS:
             worker = workers.start({**os.environ, VARIABLE: f"{step}:2"})
             assert worker.wait(120) == -signal.SIGKILL, f"the worker did not pass {step} twice"
@@ -47,8 +51,29 @@ def test_killed_at_any_step_of_a_checkpoint_nothing_is_lost_or_doubled(fresh_bro
         workers.start()
         settle(servers, workers, flow)
         workers.end(workers.running[0], signal.SIGTERM)
-    verdict = judge(servers)
+    verdict = judge(servers, STANDARD)
     assert verdict.lost_or_doubled == 0, verdict
+    assert verdict.anomalies > 50
+
+
+@pytest.mark.most_real
+def test_the_judge_notices_a_commit_before_the_checkpoint(fresh_broker, tmp_path):
+    """Killed as a checkpoint begins, when the offsets of many batches are committed and their states are nowhere."""
+    servers = fresh_broker.bootstrap_servers
+    make_topics(servers)
+    with (
+        Flow(servers, rate=3000) as flow,
+        Workers(servers, tmp_path, controls=["commit_on_apply"]) as workers,
+    ):
+        worker = workers.start({**os.environ, VARIABLE: "processor.before_anomalies:2"})
+        assert worker.wait(120) == -signal.SIGKILL
+        workers.running.remove(worker)
+        flow.stop()
+        workers.start()
+        settle(servers, workers, flow)
+        workers.end(workers.running[0], signal.SIGTERM)
+    verdict = judge(servers)
+    assert verdict.unaccounted_offsets > 0, verdict
 
 
 EAGER_COMPACTION = {

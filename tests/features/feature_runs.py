@@ -24,7 +24,8 @@ from schemas.columns import decode_readings
 from schemas.dead_letters import TimeBounds
 from schemas.readings import Device, Reading
 from schemas.settings import ControlSettings, Settings
-from tests.support.running_fleet import RunningFleet, device_types, running_fleet, until
+from tests.support.running_fleet import RunningFleet, device_types, running_fleet
+from tests.support.waiting import until
 from tests.unit.producers.producers_fakes import FakeClock, FakePublisher
 
 CODEC = Codec(Catalogue())
@@ -144,8 +145,11 @@ def healthy_groups(fleet: str) -> tuple[Group, ...]:
 
 @contextmanager
 def served(fleet: str, **settings) -> Iterator[Served]:
-    """A shipped fleet, without faults by themselves: a second of virtual time every few milliseconds."""
-    with running_fleet(healthy_groups(fleet)) as running:
+    """A shipped fleet, without faults by themselves: a second of virtual time every 20 ms.
+
+    So a fault of fifty readings, the longest that the API takes, can be seen by one who asks for it.
+    """
+    with running_fleet(healthy_groups(fleet), pause=0.02) as running:
         app = control_app(running.control, running.control, device_types, ControlSettings(**settings))
         with TestClient(app, base_url="http://127.0.0.1") as http:
             running.wait_for_readings()

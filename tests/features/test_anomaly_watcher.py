@@ -12,8 +12,11 @@ Elsewhere:
 | train --hours --categories, and the folder of models | tests/integration/deploy/test_models.py::test_a_model_is_what_its_history_says |
 | detect with a trained model | tests/integration/deploy/test_models.py::test_an_engine_with_the_model_finds_what_breaks_the_pattern |
 | status of models | tests/integration/deploy/test_models.py::test_status_and_show |
+| read --limit, from the database | tests/integration/deploy/test_up_serves.py::test_the_address_that_it_says_has_devices_series_and_control |
+| read --loop | tests/unit/deploy/test_stored_rows.py::test_what_comes_is_shown_once_and_what_was_there_is_not |
+| Real-time anomaly monitoring and alerting | tests/integration/sinks/notify/test_notify_worker.py::test_mail_with_what_the_database_knows_of_the_device |
 
-Not here yet, because they are about alerts and dashboards: the monitor with window, threshold and alerts; alerting; the web page.
+Not here yet, because it is about dashboards: the web page.
 """
 
 import json
@@ -337,12 +340,19 @@ def test_compression(timescale):
 
 
 @pytest.mark.integration
-def test_retention_policies(timescale):
+def test_retention_policies(cli, real_database_server):
     """Retention policies: configurable data retention."""
-    if inspect_server(timescale).strength is not Strength.COMMUNITY:
-        pytest.skip("retention policies are in the community edition")
-    with timescale.transaction(force_rollback=True):
-        assert timescale.execute("SELECT add_retention_policy('readings', INTERVAL '365 days')").fetchone()
+    with new_database(real_database_server) as store:
+        cli("db migrate --database", store.url)
+        store.query(
+            "INSERT INTO readings VALUES ('d', 'm', now() - INTERVAL '40 days', 1), ('d', 'm', now(), 2)"
+        )
+        ran = json.loads(cli("db maintain --json --keep-readings 30d --database", store.url).out)
+        if ran["server"] == "community":
+            assert any("older than 30 days" in change for change in ran["policies"])
+        else:
+            assert store.query("SELECT value FROM readings") == [(2.0,)]
+            assert store.query("SELECT sum(readings)::int FROM readings_hourly") == [(2,)]
 
 
 @pytest.mark.integration
@@ -351,7 +361,7 @@ def test_indexes(tables):
     query = "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'readings'"
     found = tables.execute(query).fetchall()
     assert any("(device_id, metric, " in definition for (definition,) in found)
-    assert any("brin" in definition for (definition,) in found)
+    assert any('("time" DESC)' in definition for (definition,) in found)
 
 
 # Realistic sensor behaviour

@@ -22,7 +22,7 @@ from feature_runs import served, simulate
 from producers.devices.fleets import load_fleet
 from tests.integration.producers.mqtt.mqtt_simulations import Listener, simulation
 from tests.support.mosquitto import Mosquitto
-from tests.support.running_fleet import until
+from tests.support.waiting import until
 
 KINDS = {"high_power_consumption", "voltage_fluctuation", "power_spike", "sustained_high_load"}
 """The document's; beside them a device of ours fails now and then."""
@@ -158,6 +158,7 @@ def test_trigger_on_a_specific_device(service):
 
 def test_anomaly_status(service):
     """GET /anomaly-status - Check current anomaly states."""
+    service.fleet.still.set()
     service.post("/trigger-anomaly", {"device_id": HVAC, "anomaly_type": "power_spike", "duration": 50})
     status = service.get("/anomaly-status")
     (active,) = status["anomaly_details"]

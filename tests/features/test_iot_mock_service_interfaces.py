@@ -13,7 +13,7 @@ from feature_runs import ENERGY_DEVICES, json_lines
 
 from tests.integration.producers.mqtt.mqtt_simulations import Listener, simulation
 from tests.support.mosquitto import Mosquitto
-from tests.support.running_fleet import until
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 HVAC = "/api/v1/devices/mock-hvac-001"

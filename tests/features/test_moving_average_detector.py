@@ -9,9 +9,10 @@ Elsewhere, since detection is part of the stream:
 | Window size and multiplier are configurable | tests/unit/processors/test_engine.py::test_another_window_keeps_all_but_the_window |
 | Log the anomaly data to a specified file | tests/integration/sinks/test_anomaly_log.py::test_every_anomaly_is_one_line_over_restarts |
 | Errors in processing: nothing is lost, each has a reason | tests/unit/processors/test_engine.py::test_what_is_no_reading_is_rejected_with_its_reason_and_the_rest_goes_on |
+| GET /anomalies, GET /read_log: lists of {value, timestamp, mean, std_dev} | tests/integration/sinks/api/test_api_answers.py::test_the_lists_of_moving_average_detector |
+| /stream_data, /stream_anomalies | tests/integration/sinks/api/test_api_live_events.py::test_readings_and_anomalies_as_they_come_and_after_a_break |
 
-Not here yet, because they are about queries and dashboards: GET /anomalies and /read_log, /stream_data and
-/stream_anomalies, the page that draws them.
+Not here yet: the page that draws them.
 """
 
 import time
@@ -144,7 +145,7 @@ def test_anomaly_detection_url(cli):
 def test_generator_as_a_command(cli, tmp_path):
     """The generator server, with its settings: DATA_FREQUENCY = 1, VALUE_RANGE = (40, 50), ANOMALY_PROBABILITY = 0.1."""
     cli(
-        "simulate --fleet signal --interval 1s --normal-range 40 50 --anomaly-rate 0.1 --duration 10m --speed max --to", tmp_path / "x.jsonl",
+        "simulate --fleet signal --interval 1s --normal-range 40 50 --anomaly-rate 0.1 --duration 10m --start 2026-01-01T00:00:00Z --speed max --to", tmp_path / "x.jsonl",
     )  # fmt: skip
     rows = json_lines(tmp_path / "x.jsonl")
     assert all(40 <= row["value"] <= 50 for row in rows if row["fault"] is None)

@@ -12,8 +12,8 @@ from sensor_log_generator_runs import NO_FAULTS, kinds_of_readings
 
 from producers.devices.places import load_cities
 from tests.integration.producers.mqtt.mqtt_simulations import simulation
-from tests.support.running_fleet import until
 from tests.support.sensor_log_generator import FLAT, NESTED, SAMPLE
+from tests.support.waiting import until
 
 # Production features: flexible identity
 
@@ -67,7 +67,8 @@ def test_run_with_defaults(cli, tmp_path):
 def test_run_with_custom_config(cli, write, tmp_path):
     """uv run main.py --config config/config.yaml --identity config/identity.json."""
     config, identity, path = write(SAMPLE), write(FLAT, "identity.json"), tmp_path / "x.jsonl"
-    cli("simulate --config", config, "--identity", identity, "--speed", "max", "--to", path)
+    start = "2026-01-01T00:00:00Z"  # how many readings are missing depends on it
+    cli("simulate --config", config, "--identity", identity, "--speed", "max", "--start", start, "--to", path)
     rows = json_lines(path)
     assert {row["device_id"] for row in rows} == {"SENSOR_NY_001"}
     assert 0.9 * 4 * 3600 < len(rows) <= 4 * 3600

@@ -29,6 +29,7 @@ from feature_runs import json_lines, simulate
 from sensor_log_generator_runs import NO_FAULTS, counted, kinds_of_readings, only
 
 from producers.devices.places import load_cities
+from tests.support.engines import PRESETS, apply_in, engine_of, opened
 from tests.support.sensor_log_generator import NESTED
 
 
@@ -181,7 +182,31 @@ def test_noise_anomalies(write):
     assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.3
 
 
-# Common use cases
+# What it is for, and common use cases
+
+
+def test_developing_anomaly_detection_algorithms(write):
+    """Developing anomaly detection algorithms with controlled, reproducible scenarios."""
+    for kind in ("spike", "trend", "noise"):
+        config = {"simulation": {"run_time_seconds": 1800}, "anomalies": only(kind)}
+        first, again = (simulate(config=write(config)) for _ in range(2))
+        assert first.readings == again.readings
+        assert first.faults == {kind}
+
+
+def test_validating_alerting_systems(write):
+    """Validating alerting systems with predictable anomalies: ours opens an episode at almost every spike."""
+    config = {
+        "replicas": {"count": 10},
+        "simulation": {"readings_per_second": 1 / 60, "run_time_seconds": 2 * 86_400},
+        "anomalies": only("spike") | {"probability": 0.0015},
+    }
+    readings = sorted(simulate(config=write(config)).readings, key=lambda reading: reading.time)
+    spikes = {(r.device_id, r.metric, r.time) for r in readings if r.fault}
+    alarms = opened(apply_in(engine_of(PRESETS["standard"]), readings))
+    found = {(alarm.device_id, alarm.metric, alarm.opened_at) for alarm in alarms} & spikes
+    assert len(spikes) > 20
+    assert len(found) > 0.8 * len(spikes)
 
 
 def test_testing_anomaly_detection_systems(write):

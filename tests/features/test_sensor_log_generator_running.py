@@ -20,7 +20,7 @@ from producers.simulation.choosing import choose
 from schemas.errors import InputError
 from tests.integration.producers.mqtt.mqtt_simulations import simulation
 from tests.support.processing import Pipeline
-from tests.support.running_fleet import until
+from tests.support.waiting import until
 from tests.unit.producers.producers_fakes import NOW_US, FakeClock
 
 # Production features

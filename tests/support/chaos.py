@@ -10,7 +10,9 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
@@ -18,35 +20,36 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.embedded import free_port
 from processors.engine.batch import ReadingBatch
-from processors.engine.book import OneProfile, moving_average
 from processors.engine.partition import PartitionEngine
+from processors.engine.record import pack
 from processors.partition import Partition
+from processors.profiles import profile_book
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
 from schemas.columns import decode_readings
 from schemas.dead_letters import TimeBounds
 from schemas.readings import Reading
+from schemas.settings import load_settings
+from tests.support.waiting import NotInTimeError, until
 
 CODEC = Codec(Catalogue())
 PARTITIONS = 4
+MOVING_AVERAGE, STANDARD = "moving-average", "standard"
 DETECTOR = {"window": 60.0, "panes": 6, "k": 4.0, "minimum_readings": 15}
-"""Settings of the processor, all workers of which have the preset moving-average."""
-
-BOOK = OneProfile(moving_average(window_us=60_000_000, panes=6, k=4.0, minimum_readings=15))
-"""What they come to."""
+"""Settings of the processor's window, in either preset."""
 GROUP = "chaos"
 CHANGELOG = f"{GROUP}-series-changelog"
 
 
-def until(condition, seconds, what):
-    """Poll until `condition()` is truthy; its value."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {what}")
+def detector(preset):
+    """Settings of a processor with that preset, by their keys."""
+    return {"processor.preset": preset, **{f"processor.{name}": value for name, value in DETECTOR.items()}}
+
+
+@cache
+def book_of(preset):
+    """The profiles that these settings come to, where nothing is known of the devices."""
+    return profile_book(load_settings(None, detector(preset), {}))
 
 
 def make_topics(servers, changelog_config=None):
@@ -62,7 +65,10 @@ def make_topics(servers, changelog_config=None):
 
 @dataclass
 class Flow:
-    """Readings of `devices` devices at `rate` a second, from a thread; now and then a message that is none."""
+    """Readings of `devices` devices at `rate` a second, from a thread; now and then a message that is none.
+
+    Each device is read once a second of event time; one reading in a hundred is far off.
+    """
 
     servers: str
     devices: int = 300
@@ -72,6 +78,10 @@ class Flow:
     """Which part of the readings is sent once more, some time later."""
     sent: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
+
+    def until_sent(self, count):
+        """Wait until so many were sent, however slow the machine is."""
+        until(lambda: self.sent >= count, 180, lambda: f"{count} are sent, now {self.sent}")
 
     def __enter__(self):
         self._producer = Producer(
@@ -105,7 +115,7 @@ class Flow:
         began = time.monotonic()
         while not self._stop.is_set():
             for device in range(self.devices):
-                outlier = rng.random() < 0.004
+                outlier = rng.random() < 0.01
                 reading = Reading(
                     f"device-{device}",
                     "temperature",
@@ -185,29 +195,50 @@ class Workers(Processes):
 
     name = "worker"
 
-    def __init__(self, servers, logs: Path, *, controls=(), **processor):
+    def __init__(self, servers, logs: Path, *, preset=MOVING_AVERAGE, controls=(), **processor):
         super().__init__(logs)
         self._servers = servers
+        self._preset = preset
         self._controls = controls
         self._processor = processor
+        self._port = 0
+
+    def start(self, environment=None):
+        worker = super().start(environment)
+        worker.port = self._port
+        return worker
+
+    def until_ahead(self, worker, readings):
+        """Wait until a worker has applied so many readings since its last checkpoint: then a blow at it tells."""
+        until(
+            lambda: self._ahead(worker) > readings,
+            what=f"a worker is {readings} readings ahead of its checkpoint",
+        )
+
+    def _ahead(self, worker):
+        """0 while it does not answer, and between a rebalance's beginning and its end."""
+        assert worker.poll() is None, f"a worker ended by itself with {worker.returncode}"
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{worker.port}/partitions", timeout=10) as page:
+            return sum(one["next_offset"] - one["committed_offset"] for one in json.load(page).values())
+        return 0
 
     def _arguments(self):
+        self._port = free_port()
         settings = {
             "kafka.bootstrap_servers": self._servers,
             "topics.partitions": PARTITIONS,
             "processor.group": GROUP,
-            "processor.preset": "moving-average",
-            **{f"processor.{name}": value for name, value in DETECTOR.items()},
+            **detector(self._preset),
             "processor.checkpoint_interval": 3.0,
             "processor.session_timeout": 3.0,
             "processor.heartbeat": 1.0,
-            "processor.web_port": free_port(),
+            "processor.web_port": self._port,
             **{f"processor.{name}": value for name, value in self._processor.items()},
         }
         return ["tests.support.processor_main", json.dumps(settings), *self._controls]
 
 
-def read_all(servers, topic, partitions, options=None, patience=60.0):
+def read_all(servers, topic, partitions, options=None, patience=90.0):
     """Every record of a topic, by partition, in order.
 
     The end is where the consumer says so: that comes with a fetch's answer and is right on every broker, while
@@ -239,9 +270,8 @@ def read_all(servers, topic, partitions, options=None, patience=60.0):
                 else:
                     continue
                 last = time.monotonic()
-            assert time.monotonic() - last < patience, (
-                f"{topic}: nothing for {patience} s, and only {ended} at their ends"
-            )
+            if time.monotonic() - last > patience:
+                raise NotInTimeError(f"{topic}: nothing for {patience} s, and only {ended} at their ends")
     finally:
         consumer.close()
     return found
@@ -286,21 +316,29 @@ def calm(broker, *groups):
             since = time.monotonic()
         return time.monotonic() - since > CALM_SECONDS
 
-    until(stands, 120, f"{', '.join(groups)} stand for {CALM_SECONDS} s")
+    until(stands, 120, f"{', '.join(groups)} stand for {CALM_SECONDS} s", pause=0.2)
 
 
-def undisturbed(log):
+def undisturbed(log, preset=MOVING_AVERAGE):
     """What one undisturbed worker makes of the log: anomalies as bytes by (id, state), and the end states."""
     anomalies, engines = {}, {}
     for number, messages in log.items():
         stamps = np.array([message.timestamp()[1] for message in messages], np.int64)
         offsets = np.array([message.offset() for message in messages], np.int64)
         columns = decode_readings([message.value() for message in messages], stamps, CODEC, TimeBounds())
-        engine = PartitionEngine(BOOK)
+        engine = PartitionEngine(book_of(preset))
         for anomaly in engine.apply(ReadingBatch(offsets, stamps, columns)).anomalies:
             anomalies[(anomaly.anomaly_id, anomaly.state)] = CODEC.encode_anomaly(anomaly)
         engines[number] = engine
     return anomalies, engines
+
+
+def state_of(engine, name):
+    """All that an engine knows of a series: what people are shown, and what a checkpoint writes."""
+    number = engine.index.get(name)
+    if number is None:
+        return None
+    return engine.view(name), pack(engine.states, np.array([number]), {number: engine.faults_of(number)})
 
 
 @dataclass
@@ -308,6 +346,7 @@ class Verdict:
     """What chaos left behind."""
 
     readings: int
+    anomalies: int
     missing_anomalies: int = 0
     foreign_anomalies: int = 0
     changed_anomalies: int = 0
@@ -329,11 +368,11 @@ class Verdict:
         )
 
 
-def judge(servers):
+def judge(servers, preset=MOVING_AVERAGE):
     """Compare what the workers left in Kafka with what one undisturbed worker makes of the same log."""
     log = read_all(servers, "readings", PARTITIONS)
-    expected, engines = undisturbed(log)
-    verdict = Verdict(sum(len(messages) for messages in log.values()))
+    expected, engines = undisturbed(log, preset)
+    verdict = Verdict(sum(len(messages) for messages in log.values()), len(expected))
 
     seen = defaultdict(int)
     for messages in read_all(servers, "anomalies", PARTITIONS).values():
@@ -361,7 +400,7 @@ def judge(servers):
     offsets = committed(servers)
     changelog = read_all(servers, CHANGELOG, PARTITIONS)
     for number, messages in log.items():
-        restored = Partition(BOOK)
+        restored = Partition(book_of(preset))
         for message in changelog[number]:
             restored.restored(message.key(), message.value())
         end = messages[-1].offset() + 1
@@ -369,14 +408,14 @@ def judge(servers):
         applied = counts["readings"] + counts["late"] + counts["repeated"] + restored.dead_letters
         verdict.unaccounted_offsets += abs(end - offsets[number]) + abs(len(messages) - applied)
         # as the broker may leave the log: the last record of a key, no deleted ones
-        compacted = Partition(BOOK)
+        compacted = Partition(book_of(preset))
         for key, value in {message.key(): message.value() for message in changelog[number]}.items():
             if value is not None:
                 compacted.restored(key, value)
         for name in engines[number].index.names:
-            wanted = engines[number].view(name)
-            verdict.wrong_states += wanted != restored.engine.view(name) or wanted != compacted.engine.view(
-                name
+            wanted = state_of(engines[number], name)
+            verdict.wrong_states += any(
+                wanted != state_of(found.engine, name) for found in (restored, compacted)
             )
     return verdict
 
@@ -389,4 +428,4 @@ def settle(servers, workers, flow):
             assert worker.poll() is None, f"a worker ended by itself with {worker.returncode}"
         return sum(committed(servers).values()) == flow.sent
 
-    until(done, 180, "the workers commit all that was sent")
+    until(done, 180, "the workers commit all that was sent", pause=0.2)

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Self
 import pytest
 
 from deploy.embedded import free_port
+from tests.support.waiting import until
 
-_SECONDS = 60.0
+_SECONDS = 120.0
 _PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
 )  # where Debian puts servers
@@ -69,22 +69,21 @@ class Mosquitto:
             self._process = subprocess.Popen(
                 [mosquitto_binary(), "-c", str(self._configuration), "-v"], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + _SECONDS
-        while True:
+        process = self._process
+
+        def answers() -> bool:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
-                return
-            assert self._process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
+                return True
+            assert process.poll() is None, self.log.read_text()
+            return False
+
+        until(answers, _SECONDS, self.log.read_text)
 
     def save(self) -> None:
         """Have it write its database; returns when it has."""
         before = self._stamp()
         self._signal(signal.SIGUSR1)
-        deadline = time.monotonic() + _SECONDS
-        while self._stamp() == before:
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.01)
+        until(lambda: self._stamp() != before, _SECONDS, self.log.read_text)
 
     def pause(self) -> None:
         """Freeze it: connections stay, and nothing is answered. `kill` ends it all the same."""

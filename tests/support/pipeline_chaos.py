@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from psycopg.errors import UndefinedTable
 
 from schemas.readings import AnomalyState
-from tests.support.chaos import CODEC, PARTITIONS, Processes, committed, read_all, undisturbed, until
+from tests.support.chaos import CODEC, PARTITIONS, Processes, committed, read_all, undisturbed
+from tests.support.waiting import until
 
 SINK = "chaos-sink"
 TOPICS = {"readings": PARTITIONS, "anomalies": PARTITIONS, "devices": PARTITIONS}
@@ -65,7 +66,7 @@ def drain(servers, database, sinks):
             assert sink.poll() is None, f"a sink ended by itself with {sink.returncode}"
         return all(position(database, topic) == end for topic, end in ends.items())
 
-    until(done, 180, f"the sinks store all of {ends}")
+    until(done, 180, f"the sinks store all of {ends}", pause=0.2)
 
 
 @dataclass

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -22,10 +21,11 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.embedded import free_port
 from schemas.kafka import Publisher, client_config
-from schemas.readings import Reading
+from schemas.readings import Device, Reading
 from schemas.settings import Settings, load_settings
 from schemas.topics import create_topics, topic_specs
-from tests.support.chaos import CODEC, DETECTOR, read_all, undisturbed, until
+from tests.support.chaos import CODEC, MOVING_AVERAGE, detector, read_all, undisturbed
+from tests.support.waiting import until
 
 START_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
@@ -101,8 +101,7 @@ class Pipeline:
             "topics.devices": f"devices-{self.name}",
             "topics.partitions": self.partitions,
             "processor.group": self.group,
-            "processor.preset": "moving-average",
-            **{f"processor.{name}": value for name, value in DETECTOR.items()},
+            **detector(MOVING_AVERAGE),
             "processor.checkpoint_interval": 1.0,
             "processor.session_timeout": 3.0,
             "processor.heartbeat": 0.5,
@@ -246,7 +245,7 @@ def until_shared(workers: Sequence[Processor], partitions: int, seconds: float =
         owned = owners(workers)
         return all(owned) and sorted(number for some in owned for number in some) == list(range(partitions))
 
-    until(shared, seconds, "the workers share the partitions")
+    until(shared, seconds, lambda: f"the workers share the partitions; {owners(workers)}", pause=0.1)
 
 
 def applied(workers: Sequence[Processor]) -> int:
@@ -256,10 +255,37 @@ def applied(workers: Sequence[Processor]) -> int:
 
 def until_applied(workers: Sequence[Processor], count: int, seconds: float = 150) -> None:
     """Wait until the workers have applied the log up to `count` offsets."""
-    try:
-        until(lambda: applied(workers) == count, seconds, f"{count} offsets are applied")
-    except AssertionError as error:
-        raise AssertionError(f"{error}; {[worker.partitions() for worker in workers]}") from None
+
+    def found() -> str:
+        return f"{count} offsets are applied; {[worker.partitions() for worker in workers]}"
+
+    until(lambda: applied(workers) == count, seconds, found, pause=0.1)
+
+
+def all_committed(worker: Processor) -> bool:
+    """Whether all that the worker has applied is in a checkpoint, and so its anomalies are in their topic."""
+    return all(counts["next_offset"] == counts["committed_offset"] for counts in worker.partitions().values())
+
+
+def announce(
+    pipeline: Pipeline, devices: Iterable[Device], raw: Iterable[tuple[bytes, bytes | None]] = ()
+) -> None:
+    """Publish device records, as a producer does before their readings, and (key, value) pairs; None is a tombstone."""
+    topic = pipeline.settings.topics.devices
+    with Publisher(client_config(pipeline.settings.kafka)) as publisher:
+        for record in devices:
+            publisher.send(topic, record.device_id.encode(), CODEC.encode_device(record))
+            publisher.flush(60)  # a batch each: what the embedded broker's ListOffsets is wrong about
+        for key, value in raw:
+            publisher.send(topic, key, value)
+        publisher.flush(60)
+
+
+def rules_changes(worker: Processor, outcome: str) -> float:
+    """How often other rules or models have come into force, or were refused."""
+    line = f'sigmawatch_processor_rules_changes_total{{outcome="{outcome}"}} '
+    said = worker.get("/metrics").text.splitlines()
+    return next((float(one.removeprefix(line)) for one in said if one.startswith(line)), 0.0)
 
 
 def totals(workers: Sequence[Processor]) -> dict[str, int]:
@@ -270,14 +296,3 @@ def totals(workers: Sequence[Processor]) -> dict[str, int]:
             for name, count in counts.items():
                 sums[name] = sums.get(name, 0) + count
     return sums
-
-
-def wait_for(condition: Any, seconds: float, what: str, pause: float = 0.01) -> Any:
-    """Poll as fast as states come and go that must not be missed; the condition's value."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(pause)
-    raise AssertionError(f"not within {seconds} s: {what}")

@@ -1,7 +1,6 @@
 """A small fleet that runs: the real engine on a thread, obeying a `LocalControl`; its readings are only counted."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from producers.devices.catalogue import load_catalogue
 from producers.devices.fleet_spec import FaultChances, FleetSpec, Group
 from producers.simulation.control import CommandQueue, SimulationStatus
 from producers.simulation.device_fleet import DeviceFleet
+from tests.support.waiting import until
 
 START = 1_790_000_000_000_000
 SECOND = 1_000_000
@@ -38,6 +38,9 @@ class RunningFleet:
         self.time_us = START
         self.carried_out = 0
         self.frozen = threading.Event()
+        """Set, it does nothing at all, as a simulation that hangs."""
+        self.still = threading.Event()
+        """Set, it carries out commands, but its time stands: a fault that lasts some readings stays."""
         self._pause = pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"fleet-{shard}", daemon=True)
@@ -67,7 +70,7 @@ class RunningFleet:
             if self.frozen.is_set():
                 continue
             self.carried_out += self.queue.carry_out(self.fleet.apply)
-            if self.control.running.is_set():
+            if self.control.running.is_set() and not self.still.is_set():
                 batch = self.fleet.between(self.time_us, self.time_us + SECOND)
                 self.sent += len(batch)
                 self.faults += int((batch.fault >= 0).sum())
@@ -95,15 +98,3 @@ def running_fleet(*args, **kwargs) -> Iterator[RunningFleet]:
         yield fleet
     finally:
         fleet.stop()
-
-
-def until(holds, seconds=60.0) -> None:
-    """Wait until something holds.
-
-    Raises:
-        AssertionError: it does not, in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.005)

@@ -11,10 +11,9 @@ On a server of your own every test makes a database of its own and drops it. Whe
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,6 +26,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.embedded import EmbeddedPostgres, KafkaBroker, TansuBroker, cache_folder, kafka_available
+from tests.support.waiting import until
 
 KAFKA_IMAGES = ("apache/kafka:4.1.0", "apache/kafka:4.0.0", "apache/kafka:latest")
 DATABASE_IMAGES = ("timescale/timescaledb:2.19.3-pg17", "timescale/timescaledb:latest-pg17")
@@ -55,12 +55,15 @@ def docker_images() -> frozenset[str] | str:
     except ImportError:
         return "the docker package is missing"
     try:
-        client = docker.from_env(timeout=10)
+        client = docker.from_env(timeout=60)
         try:
             return frozenset(tag for image in client.images.list() for tag in image.tags)
         finally:
             client.close()
-    except DockerException as error:
+    except (
+        DockerException,
+        OSError,
+    ) as error:  # requests' errors, as of an engine too busy to answer, are OSErrors
         return f"Docker does not answer ({type(error).__name__})"
 
 
@@ -99,13 +102,22 @@ def chosen(option: str, variable: str, known: tuple[str, ...], automatic: list[s
     return names
 
 
+def _handed(config: pytest.Config, what: str) -> list[str] | None:
+    found: dict[str, list[str]] = getattr(config, "workerinput", {})
+    return found.get(what)
+
+
 def chosen_brokers(config: pytest.Config) -> list[str]:
-    """The brokers of this run."""
+    """The brokers of this run; in a process of pytest-xdist those that the first process has chosen."""
+    if handed := _handed(config, "brokers"):
+        return handed
     return chosen(config.getoption("--brokers"), "SIGMAWATCH_TEST_BROKERS", BROKERS, automatic_brokers())
 
 
 def chosen_databases(config: pytest.Config) -> list[str]:
-    """The databases of this run."""
+    """The databases of this run; in a process of pytest-xdist those that the first process has chosen."""
+    if handed := _handed(config, "databases"):
+        return handed
     return chosen(
         config.getoption("--databases"), "SIGMAWATCH_TEST_DATABASES", DATABASES, automatic_databases()
     )
@@ -183,14 +195,13 @@ def _kafka_container():
 
 def _until_it_answers(address: str) -> None:
     admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            if admin.list_topics(timeout=2.0).brokers:
-                return
-        except KafkaException:
-            if time.monotonic() > deadline:
-                raise
+
+    def answers() -> bool:
+        with suppress(KafkaException):
+            return bool(admin.list_topics(timeout=2.0).brokers)
+        return False
+
+    until(answers, 180, f"the broker at {address} answers")
 
 
 @dataclass

@@ -174,7 +174,7 @@ class Topics:
             [(anomaly.device_id.encode(), CODEC.encode_anomaly(anomaly)) for anomaly in anomalies],
         )
 
-    def read_all(self, topic: str, expected: int, seconds: float = 20) -> list[Any]:
+    def read_all(self, topic: str, expected: int, seconds: float = 90) -> list[Any]:
         """The first `expected` messages of a topic of one partition."""
         consumer = Consumer(
             {
@@ -246,13 +246,6 @@ def running(worker: Any) -> Iterator[Any]:
         assert not thread.is_alive()
     if errors:
         raise errors[0]
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
 
 
 def readings_of(devices: int, each: int, start: int = 0) -> list[Reading]:

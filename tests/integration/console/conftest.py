@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support import servers
-from tests.support.chaos import until
 from tests.support.processing import Pipeline, fleet, processors, until_applied
 from tests.support.sinks import new_database
+from tests.support.waiting import until
 
 PARTITIONS = 3
 BAD = {b"broken": b"\0\0\0\0\1junk", b"text": b"22.5 degrees"}
@@ -44,7 +44,7 @@ def sink(settings, log):
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.fixture(scope="package")

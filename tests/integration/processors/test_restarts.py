@@ -8,16 +8,18 @@ from confluent_kafka import KafkaException
 from processors.waiting import wait_for_topics
 from schemas.errors import TopicError
 from schemas.settings import load_settings
-from tests.support.chaos import Flow, Workers, committed, judge, make_topics, settle, until
+from tests.support.chaos import Flow, Workers, committed, judge, make_topics, settle
 from tests.support.processing import Pipeline, fleet, processors, totals, until_applied
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
 DEVICES = [f"device-{number}" for number in range(20)]
-PAUSE_SECONDS = 10.0
+PAUSE_SECONDS = 6.0
 """Longer than the workers' session of 3 s, so that the group falls apart."""
 
 
+@pytest.mark.most_real
 def test_another_window_keeps_the_counters(broker, tmp_path):
     pipeline = Pipeline(broker.bootstrap_servers, partitions=2).create_topics()
     count = pipeline.send(fleet(DEVICES, 100, outliers=0.02))
@@ -52,14 +54,19 @@ def test_a_broker_that_restarts_is_waited_for(fresh_broker, tmp_path):
     with Flow(servers, rate=2000) as flow, Workers(servers, tmp_path) as workers:
         workers.start()
         workers.start()
-        until(lambda: sum(committed(servers).values()) > 0, 120, "the group commits")
+        until(lambda: sum(committed(servers).values()) > 0, 120, "the group commits", pause=0.2)
         fresh_broker.restart()
         before = sum(committed(servers).values())
-        until(lambda: sum(committed(servers).values()) > before, 180, "the group commits again")
+        until(lambda: sum(committed(servers).values()) > before, 180, "the group commits again", pause=0.2)
         fresh_broker.kill()
         fresh_broker.restart()
         before = sum(committed(servers).values())
-        until(lambda: sum(committed(servers).values()) > before, 180, "the group commits after a crash, too")
+        until(
+            lambda: sum(committed(servers).values()) > before,
+            180,
+            "the group commits after a crash, too",
+            pause=0.2,
+        )
         flow.stop()
         settle(servers, workers, flow)  # the same two processes are alive
     verdict = judge(servers)
@@ -67,6 +74,7 @@ def test_a_broker_that_restarts_is_waited_for(fresh_broker, tmp_path):
     assert verdict.lost_or_doubled == 0, verdict
 
 
+@pytest.mark.most_real
 @pytest.mark.timeout(600)
 def test_a_broker_that_freezes_is_waited_for(fresh_broker, tmp_path):
     if not hasattr(fresh_broker, "pause"):
@@ -76,13 +84,13 @@ def test_a_broker_that_freezes_is_waited_for(fresh_broker, tmp_path):
     with Flow(servers, rate=2000) as flow, Workers(servers, tmp_path) as workers:
         workers.start()
         workers.start()
-        until(lambda: sum(committed(servers).values()) > 0, 120, "the group commits")
+        until(lambda: sum(committed(servers).values()) > 0, 120, "the group commits", pause=0.2)
         fresh_broker.pause()
         time.sleep(PAUSE_SECONDS)
         fresh_broker.resume()
-        until(lambda: answers(servers), 120, "the broker answers")
+        until(lambda: answers(servers), 120, "the broker answers", pause=0.2)
         before = sum(committed(servers).values())
-        until(lambda: sum(committed(servers).values()) > before, 180, "the group commits again")
+        until(lambda: sum(committed(servers).values()) > before, 180, "the group commits again", pause=0.2)
         flow.stop()
         settle(servers, workers, flow)
     verdict = judge(servers)
@@ -97,6 +105,7 @@ def answers(servers):
         return None
 
 
+@pytest.mark.most_real
 def test_a_worker_waits_for_its_topics(broker, tmp_path):
     """The order of starting does not matter."""
     pipeline = Pipeline(broker.bootstrap_servers, partitions=2)

@@ -8,7 +8,6 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from processors.detection.directory import DirectoryReader
 from processors.detection.facts import UNKNOWN, Directory
-from schemas.kafka import Publisher, client_config
 from schemas.readings import Reading
 from schemas.testing import device
 from tests.support.chaos import CODEC
@@ -17,25 +16,15 @@ from tests.support.processing import (
     START_US,
     Pipeline,
     Processor,
+    all_committed,
+    announce,
     processors,
+    rules_changes,
     until_applied,
-    wait_for,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
-
-
-def announce(pipeline, devices, raw=()):
-    """Publish device records, as a producer does before their readings; None is a tombstone."""
-    with Publisher(client_config(pipeline.settings.kafka)) as publisher:
-        for record in devices:
-            publisher.send(
-                pipeline.settings.topics.devices, record.device_id.encode(), CODEC.encode_device(record)
-            )
-            publisher.flush(30)  # a batch each: what the embedded broker's ListOffsets is wrong about
-        for key, value in raw:
-            publisher.send(pipeline.settings.topics.devices, key, value)
-        publisher.flush(30)
 
 
 class TestDirectory:
@@ -82,7 +71,7 @@ class TestDirectory:
             directory.reader.follow()
             return directory.has_changes
 
-        wait_for(followed, 20, "the change was seen", 0.1)
+        until(followed, 120, "the change was seen", pause=0.1)
         assert directory.take_changes() == {"d-1"}
         assert directory.facts("d-1").firmware == "2"
 
@@ -94,7 +83,7 @@ class TestDirectory:
         (made,) = admin.create_topics([NewTopic(pipeline.settings.topics.devices, 2, 1)]).values()
         made.result(30)
         announce(pipeline, [device("d-1", type="oven")])
-        wait_for(lambda: (directory.reader.read_on(), directory.has_changes)[1], 20, "the topic was read")
+        until(lambda: (directory.reader.read_on(), directory.has_changes)[1], 120, "the topic was read")
         assert directory.facts("d-1").type == "oven"
 
     def test_giving_up_ends_a_wait_for_a_broker_that_is_away(self):
@@ -137,22 +126,6 @@ def stretch(number, height):
     ]
 
 
-def all_committed(worker):
-    return all(counts["next_offset"] == counts["committed_offset"] for counts in worker.partitions().values())
-
-
-def changes(worker, outcome):
-    line = f'sigmawatch_processor_rules_changes_total{{outcome="{outcome}"}} '
-    return next(
-        (
-            float(said.removeprefix(line))
-            for said in worker.get("/metrics").text.splitlines()
-            if said.startswith(line)
-        ),
-        0,
-    )
-
-
 def test_rules_by_type_change_what_alarms_also_while_a_worker_runs(broker, tmp_path):
     pipeline = Pipeline(broker.bootstrap_servers, partitions=2).create_topics()
     file = tmp_path / "rules.yaml"
@@ -168,41 +141,44 @@ def test_rules_by_type_change_what_alarms_also_while_a_worker_runs(broker, tmp_p
             nonlocal sent
             sent += pipeline.send(stretch(number, height))
             until_applied(workers, sent)
-            wait_for(lambda: all_committed(worker), 30, "a checkpoint has flushed the anomalies", 0.1)
+            until(lambda: all_committed(worker), 120, "a checkpoint has flushed the anomalies", pause=0.1)
             begin = START_US + 200 * number * SECOND_US
             anomalies = [CODEC.decode_anomaly(value) for value in pipeline.anomalies_found().values()]
             return {(a.device_id, a.kind) for a in anomalies if a.opened_at >= begin}
 
         sent = 0
         # The worker runs, and has never heard of the devices: it reads of them before it judges them.
-        wait_for(lambda: len(worker.partitions()) == 2, 90, "the worker has its partitions", 0.2)
+        until(lambda: len(worker.partitions()) == 2, 120, "the worker has its partitions", pause=0.2)
         announce(pipeline, [device("oven-1", type="oven"), device("heater-1", type="heater")])
         assert opened(0, 30) == {("oven-1", "overheating")}
 
         file.write_text(rules("oven", "heater", "chilblain"))
-        wait_for(lambda: changes(worker, "in_force") == 1, 30, "the changed rules are in force", 0.1)
+        until(
+            lambda: rules_changes(worker, "in_force") == 1, 120, "the changed rules are in force", pause=0.1
+        )
         assert opened(1, 300) == {("heater-1", "chilblain")}
 
         file.write_text("rules: [{jump: {treshold: 3}}]")
-        wait_for(lambda: changes(worker, "refused") == 1, 30, "the faulty rules are refused", 0.1)
+        until(lambda: rules_changes(worker, "refused") == 1, 120, "the faulty rules are refused", pause=0.1)
         assert opened(2, 3000) == {("heater-1", "chilblain")}
-        assert changes(worker, "in_force") == 1
+        assert rules_changes(worker, "in_force") == 1
         assert "rules[0].jump.treshold: no such key. Did you mean threshold?" in worker.log.read_text()
 
         announce(pipeline, [device("oven-1", type="heater")])  # by now it is one
         later = ((number, 3000 * 10 ** (number - 2)) for number in range(3, 8))
-        wait_for(
-            lambda: ("oven-1", "chilblain") in opened(*next(later)), 60, "the device's new type is in force"
+        until(
+            lambda: ("oven-1", "chilblain") in opened(*next(later)), 300, "the device's new type is in force"
         )
         assert "sigmawatch_processor_devices_count 2.0" in worker.get("/metrics").text
         worker.stop()
 
 
+@pytest.mark.most_real
 def test_a_faulty_file_at_the_start_ends_the_worker_with_the_reason(broker, tmp_path):
     pipeline = Pipeline(broker.bootstrap_servers, partitions=1).create_topics()
     file = tmp_path / "rules.yaml"
     file.write_text("rules: [{jump: {treshold: 3}}]")
     with processors(pipeline, tmp_path, 0) as workers:
         workers.append(Processor(pipeline, tmp_path / "worker.log", rules=str(file)))
-        assert workers[0].process.wait(60) != 0
+        assert workers[0].process.wait(120) != 0
         assert "no such key. Did you mean threshold?" in workers[0].log.read_text()

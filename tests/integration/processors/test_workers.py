@@ -25,8 +25,8 @@ from tests.support.processing import (
     totals,
     until_applied,
     until_shared,
-    wait_for,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +98,7 @@ def test_both_own_some_and_count_everything_once(pipeline, workers):
 
 
 def test_anomalies_are_the_engines_to_the_bit(pipeline, workers):
-    wait_for(lambda: committed_all(workers), 30, "a checkpoint has flushed the anomalies", 0.2)
+    until(lambda: committed_all(workers), 120, "a checkpoint has flushed the anomalies", pause=0.2)
     found = pipeline.anomalies_found()
     assert len(found) > 50
     assert found == pipeline.anomalies_expected()
@@ -219,7 +219,7 @@ def test_live_and_ready(workers):
 
 def test_dead_letters_are_the_originals_with_connects_headers(pipeline, workers):
     """Where a rebalance fell between a batch and its checkpoint a letter is there twice, with the same place."""
-    wait_for(lambda: committed_all(workers), 30, "a checkpoint has flushed the dead letters", 0.2)
+    until(lambda: committed_all(workers), 120, "a checkpoint has flushed the dead letters", pause=0.2)
     log = {
         (number, m.offset()): m
         for number, messages in pipeline.read(pipeline.readings).items()
@@ -242,6 +242,7 @@ def test_dead_letters_are_the_originals_with_connects_headers(pipeline, workers)
     assert len(places) == len(BAD)
 
 
+@pytest.mark.most_real
 def test_a_third_takes_over_from_a_killed_one(broker, tmp_path):
     """What the killed one had, checkpointed or not, is with the survivors; readings flow on all the while."""
     pipeline = Pipeline(broker.bootstrap_servers, partitions=PARTITIONS).create_topics()
@@ -267,6 +268,7 @@ def test_a_third_takes_over_from_a_killed_one(broker, tmp_path):
     assert found == pipeline.anomalies_expected()
 
 
+@pytest.mark.most_real
 def test_not_ready_until_the_partitions_are_there_and_while_they_move(broker, tmp_path):
     pipeline = Pipeline(broker.bootstrap_servers, partitions=PARTITIONS).create_topics()
     pipeline.send(fleet(DEVICES, 20))
@@ -280,13 +282,14 @@ def test_not_ready_until_the_partitions_are_there_and_while_they_move(broker, tm
     with processors(pipeline, tmp_path) as workers:
         first = workers[0]
         seen = []
-        wait_for(lambda: seen.append(ready(first)) or (seen[-1] and seen[-1].status == 200), 120, "ready")
+        until(lambda: seen.append(ready(first)) or (seen[-1] and seen[-1].status == 200), 120, "ready")
         assert seen[-1].json["partitions"] == list(range(PARTITIONS)), "ready, but without partitions"
         workers.append(Processor(pipeline, tmp_path / "second.log"))
-        moving = wait_for(
+        moving = until(
             lambda: (answer := ready(first)) and answer.status == 503 and answer,
             120,
             "not ready while it moves",
+            pause=0.01,
         )
         assert moving.json["status"] == "rebalancing"
         until_shared(workers, PARTITIONS)

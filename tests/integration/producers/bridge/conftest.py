@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from schemas.errors import SigmawatchError
 from schemas.settings import load_settings
 from tests.support.mosquitto import Mosquitto
 from tests.support.processing import Pipeline
+from tests.support.waiting import until
 
 SECONDS = 120.0
 CODEC = Codec(Catalogue())
@@ -37,13 +37,6 @@ MOCK_RULE = {
     "fault": "$.anomaly_type",
     "fault_when": "$.anomaly",
 }
-
-
-def until(condition, seconds=SECONDS):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def payload(number, **more):

@@ -8,11 +8,12 @@ import time
 import warnings
 
 import pytest
-from conftest import FIELDS, payload, until, websocket_relay
+from conftest import FIELDS, payload, websocket_relay
 
 from schemas.errors import ConfigError, SigmawatchError
 from tests.support.certificates import Authority
 from tests.support.mosquitto import Mosquitto
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -78,7 +79,7 @@ def test_nothing_is_lost_when_the_bridge_is_killed(setup, process):
             device.publish(f"now/{number % 3}", str(number))
 
     publish(range(600))
-    assert first.wait(20) == -signal.SIGKILL
+    assert first.wait(120) == -signal.SIGKILL
     publish(range(600, 800))
     second = process()
     publish(range(800, 900))
@@ -86,7 +87,7 @@ def test_nothing_is_lost_when_the_bridge_is_killed(setup, process):
     until(lambda: {r.value for r in setup.readings() if r.metric == "v"} == set(range(900)))
     assert "\nsigmawatch_bridge_redelivered_total 0.0\n" not in setup.ask("/metrics")[1]
     second.send_signal(signal.SIGTERM)
-    assert second.wait(30) == 0
+    assert second.wait(120) == 0
     readings = setup.readings()
     assert {r.value for r in readings if r.metric == "power"} == set(range(900))
     assert len(keys(readings)) == 900 * 5

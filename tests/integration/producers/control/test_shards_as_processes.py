@@ -11,9 +11,9 @@ from deploy.embedded import free_port
 from producers.control.shards import shard_of
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
-from tests.support.chaos import until
 from tests.support.processing import Pipeline
 from tests.support.simulators import Simulators, command, with_topics
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +50,7 @@ def readings(pipeline):
     ]
 
 
+@pytest.mark.most_real
 def test_together_they_are_one_fleet(pipelines, tmp_path):
     shared, whole = pipelines
     options = (

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from schemas.catalogue import Catalogue
 from schemas.codec import Codec
 from schemas.settings import load_settings
 from tests.support.processing import Pipeline
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -120,9 +120,7 @@ def test_many_clients_at_once(pipeline, service):
 
 
 def until_taken(port, document):
-    deadline = time.monotonic() + SECONDS
-    while post(port, "/detect", document)[0] != 200:
-        assert time.monotonic() < deadline
+    until(lambda: post(port, "/detect", document)[0] == 200, SECONDS, "Kafka takes a reading")
 
 
 def test_an_outage_of_kafka(pipeline, broker):
@@ -162,11 +160,12 @@ def test_what_was_answered_with_200_is_there_after_a_stop(pipeline, tmp_path):
             stderr=out,
         )
     try:
-        deadline = time.monotonic() + SECONDS
-        while b"listening" not in log.read_bytes():
-            assert time.monotonic() < deadline, log.read_text()
+
+        def listens():
             assert process.poll() is None, log.read_text()
-            time.sleep(0.05)
+            return b"listening" in log.read_bytes()
+
+        until(listens, SECONDS, log.read_text)
         answered, ended = [], threading.Event()
 
         def client(name):
@@ -183,9 +182,7 @@ def test_what_was_answered_with_200_is_there_after_a_stop(pipeline, tmp_path):
         threads = [threading.Thread(target=client, args=(f"client-{number}",)) for number in range(4)]
         for thread in threads:
             thread.start()
-        while len(answered) < 100:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.01)
+        until(lambda: len(answered) >= 100, SECONDS, log.read_text)
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0, log.read_text()
         ended.set()

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from contextlib import contextmanager
 
 import paho.mqtt.client as mqtt
@@ -13,13 +12,6 @@ from schemas.errors import SigmawatchError
 from schemas.settings import load_settings
 
 SECONDS = 120.0
-
-
-def until(holds, seconds=SECONDS):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 class Listener:

@@ -3,15 +3,14 @@
 import threading
 
 import pytest
-from mqtt_simulations import until
 from pydantic import SecretStr
 
-from producers.mqtt.address import parse_address
-from producers.mqtt.device_link import DeviceLink
-from producers.mqtt.link import LinkOptions
-from producers.mqtt.outbox import Message
+from schemas.mqtt.address import parse_address
+from schemas.mqtt.link import LinkOptions
+from schemas.mqtt.publishing import Message, PublishingLink
 from schemas.settings import MqttSettings
 from tests.support.mosquitto import Mosquitto
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +20,7 @@ WILL = Message("simulators/s/status", b"gone", retain=True)
 
 def connected(url):
     address = parse_address(SecretStr(url), MqttSettings(), "mqtt.url")
-    link = DeviceLink(LinkOptions(address=address, client_id="s", filters=("devices/+/commands",)), WILL)
+    link = PublishingLink(LinkOptions(address=address, client_id="s", filters=("devices/+/commands",)), WILL)
     link.connect(STOP)
     return link
 

@@ -10,9 +10,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from mqtt_simulations import simulation, until
+from mqtt_simulations import simulation
 
 from tests.support.mosquitto import Mosquitto
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -116,7 +117,7 @@ def test_a_killed_simulator_leaves_its_last_will(tmp_path, listen):
             assert process.poll() is None, log.read_text()
         finally:
             process.send_signal(signal.SIGKILL)
-            process.wait(30)
+            process.wait(120)
         topic = "plant/7/simulators/sigmawatch-simulator/status"
         until(lambda: ear.said(topic)[-1]["status"] == "offline")
         assert ear.said("plant/7/devices/mock-hvac-001/status")[-1]["simulator"] == "sigmawatch-simulator"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 import pytest
-from mqtt_simulations import SECONDS, simulation, until
+from mqtt_simulations import SECONDS, simulation
 
 from deploy.embedded import free_port
 from producers.bridge.commands import run_bridge
@@ -18,6 +18,7 @@ from schemas.codec import Codec
 from schemas.readings import Reading
 from schemas.settings import load_settings
 from tests.support.processing import Pipeline
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.most_real]
 

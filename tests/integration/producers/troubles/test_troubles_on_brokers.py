@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from producers.batches import ReadingBatch, SeriesTable
@@ -17,6 +16,7 @@ from schemas.columns import decode_readings
 from schemas.dead_letters import DeadLetterReason, TimeBounds
 from schemas.kafka import Publisher, client_config
 from schemas.settings import KafkaSettings
+from tests.support.chaos import read_all
 
 pytestmark = [pytest.mark.integration, pytest.mark.most_real]
 
@@ -81,18 +81,8 @@ def publish(kafka, topic):
 
 def consume(kafka, topic):
     """All messages of a topic."""
-    consumer = Consumer(client_config(kafka, **{"group.id": "check", "enable.partition.eof": True}))
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    found, open_ends, deadline = [], set(range(PARTITIONS)), time.monotonic() + 120
-    while open_ends and time.monotonic() < deadline:
-        for message in consumer.consume(500, 0.2):
-            if message.error() is None:
-                found.append(message)
-            elif message.error().code() == KafkaError._PARTITION_EOF:
-                open_ends.discard(message.partition())
-    consumer.close()
-    assert not open_ends
-    return found
+    found = read_all(kafka.bootstrap_servers, topic, PARTITIONS)
+    return [message for number in sorted(found) for message in found[number]]
 
 
 def test_a_topic_holds_what_the_counts_say(kafka, topic):

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -15,15 +14,16 @@ from producers.bridge.decode import RuleReader
 from producers.bridge.metrics import BridgeMetrics
 from producers.clock import SystemClock
 from producers.courier import Courier
-from producers.mqtt.link import LinkDownError
 from producers.rounds import Rounds
 from schemas.bridge_rules import DEFAULT_RULES, BridgeRule
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
 from schemas.dead_letters import TimeBounds
 from schemas.errors import PublishError, SigmawatchError
+from schemas.mqtt.link import LinkDownError
+from tests.support.waiting import until
 
-LONG = 20.0
+LONG = 60.0
 CODEC = Codec(Catalogue())
 ARRIVAL = BridgeRule(topic="now/{device_id}", metrics={"$.v": "v"})
 RULES = (*DEFAULT_RULES, ARRIVAL)
@@ -178,13 +178,6 @@ def start():
     for one in made:
         one.kafka.answers.set()
         one.end()
-
-
-def until(condition):
-    deadline = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_acknowledged_in_order_when_kafka_has_all(start):

@@ -8,7 +8,8 @@ from tests.support.running_fleet import running_fleet
 
 @pytest.fixture
 def fleet():
-    with running_fleet() as running:
+    """Slow enough that a fault of forty readings is seen by one who asks for it; `still` keeps it for longer."""
+    with running_fleet(pause=0.01) as running:
         running.wait_for_readings()
         yield running
 

@@ -6,7 +6,7 @@ import pytest
 from control_answers import TIME, data, message, refusal
 
 from producers.control.device_commands import DEVICE_COMMANDS
-from tests.support.running_fleet import until
+from tests.support.waiting import until
 
 DEVICE_KEYS = {
     "id", "name", "type", "location", "status", "enabled", "lastSeen", "createdAt", "firmware", "model",
@@ -204,7 +204,8 @@ def test_a_device_that_is_not_there(refusing, method, path, body, device_id):
     assert "there is no device" in refusal(refusing.request(method, path, json=body), 404)
 
 
-def test_readings_have_its_messages_form(client):
+def test_readings_have_its_messages_form(fleet, client):
+    fleet.still.set()
     readings = data(client.get("/api/v1/devices/hvac-002/readings"))
     assert readings.keys() >= READING_KEYS
     assert readings["anomaly"] is False

@@ -3,13 +3,14 @@
 import pytest
 from control_answers import TIME, data, refusal
 
-from tests.support.running_fleet import until
+from tests.support.waiting import until
 
 # iot-mock-service's interface
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
-def test_anomalies(client, prefix):
+def test_anomalies(fleet, client, prefix):
+    fleet.still.set()
     asked = {
         "device_id": "hvac-003",
         "anomaly_type": "high_power_consumption",
@@ -44,7 +45,8 @@ def test_anomalies(client, prefix):
     assert data(client.get(f"{prefix}/anomaly-status"))["active_anomalies"] == 0
 
 
-def test_an_anomaly_somewhere(client):
+def test_an_anomaly_somewhere(fleet, client):
+    fleet.still.set()
     triggered = data(client.post("/trigger-anomaly", json={"duration": 50}))
     assert triggered["duration"] == 50
     assert data(client.get("/anomaly-status"))["anomaly_details"][0]["device_id"] == triggered["device_id"]

@@ -5,7 +5,7 @@ import re
 from control_answers import client_of, data, message, refusal
 
 from producers.simulation.commands import ListDevices
-from tests.support.running_fleet import until
+from tests.support.waiting import until
 
 # iot-mock-service's interface
 

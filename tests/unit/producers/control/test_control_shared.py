@@ -32,7 +32,8 @@ from producers.simulation.commands import (
 )
 from schemas.errors import SigmawatchError
 from schemas.testing import ManualClock
-from tests.support.running_fleet import GROUPS, RunningFleet, running_fleet, until
+from tests.support.running_fleet import GROUPS, RunningFleet, running_fleet
+from tests.support.waiting import until
 
 SHARDS = 3
 ALL = sorted(
@@ -237,11 +238,11 @@ def test_who_is_silent_is_named(workers):
     with pytest.raises(
         TimeoutError, match=r"shard 2 of 3.* did not answer within 0\.\d+ s; the others have done it"
     ):
-        workers.controls[0].apply(ListDevices(), 0.3)
+        workers.controls[0].apply(ListDevices(), 0.9)
     workers.controls[2].__exit__(None, None, None)
     workers.controls[1].__exit__(None, None, None)
     with pytest.raises(TimeoutError, match=r"shards 2, 3 of 3 .*Does `sigmawatch simulate --shard 2/3` run"):
-        workers.controls[0].apply(ClearFaults(), 0.3)
+        workers.controls[0].apply(ClearFaults(), 0.9)
 
 
 def test_a_simulation_that_does_not_answer_its_own_worker(workers):

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.main import get_command
@@ -12,6 +13,7 @@ from producers.devices.expand import fleet_types
 from producers.devices.fleets import load_fleet
 from producers.devices.model import DeviceType
 from producers.documents import parse_yaml
+from producers.legacy.config import LegacyConfig
 from producers.scenarios.files import list_scenarios, load_scenario
 from schemas.settings import describe_settings
 
@@ -71,13 +73,39 @@ def test_commands_and_their_options_exist(text):
     assert not unknown, f"no such options: {unknown}"
 
 
+SECTIONS = sorted({key.split(".")[0] for key in SETTINGS if "." in key})
+OURS = re.sub(r"^\|[^|]*", "", MIGRATING, flags=re.MULTILINE)
+"""The guide without the first column of its tables, which has the words of the five systems."""
+
+
 def test_settings_and_their_variables_exist():
     variables = set(re.findall(r"SIGMAWATCH_[A-Z_]+", MIGRATING))
     assert len(variables) > 8
     assert variables <= set(SETTINGS.values())
-    named = set(re.findall(r"`((?:processor|sink|log_sink|bridge)\.[a-z_]+)(?::[^`]*)?`", MIGRATING))
+    named = set(re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z_]+)(?::[^`]*)?`", OURS))
     assert len(named) >= 6
     assert named <= SETTINGS.keys()
+
+
+def keys_of(model, before=""):
+    """Keys of a configuration, with those of its sections, as `anomalies.types.spike.weight`."""
+    for name, field in model.model_fields.items():
+        inner = [
+            kind for kind in (field.annotation, *get_args(field.annotation)) if hasattr(kind, "model_fields")
+        ]
+        yield from (key for kind in inner for key in keys_of(kind, f"{before}{name}."))
+        if not inner:
+            yield before + name
+
+
+def test_every_key_of_sensor_log_generators_configuration_is_in_the_guide():
+    """Its keys are those that are read here: what is read and not told of would be found by chance only."""
+    guide = MIGRATING.split("### config.yaml")[1]
+    keys = sorted(set(keys_of(LegacyConfig)))
+    assert len(keys) > 60
+    assert [
+        key for key in keys if key.split(".")[-1] not in guide and key.split(".")[0] + "." not in guide
+    ] == []
 
 
 def test_every_variable_and_flag_of_the_five_systems_is_in_the_guide():

@@ -4,9 +4,9 @@ import threading
 from collections import deque
 from types import SimpleNamespace
 
-from producers.mqtt.device_link import Acknowledgement
-from producers.mqtt.link import LinkDownError
 from schemas.errors import SigmawatchError
+from schemas.mqtt.link import LinkDownError
+from schemas.mqtt.publishing import Acknowledgement
 
 
 class FakeLink:

@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
-from producers.mqtt.outbox import Message, Outbox
+from producers.mqtt.outbox import Outbox
 from schemas.errors import PublishError
-from tests.support.running_fleet import until
+from schemas.mqtt.publishing import Message
+from tests.support.waiting import until
 
 
 def message(number, readings=1):
@@ -59,7 +60,7 @@ def test_it_is_bounded(limit):
         seen.append(outbox.next.payload)
         outbox.sent(packet)
         outbox.acknowledge(packet)
-    thread.join(10)
+    thread.join(60)
     assert seen == [b"%d" % number for number in range(20)]
     outbox.put([message(number) for number in range(30)], limited=False)
     assert len(outbox) == 30
@@ -79,7 +80,7 @@ def test_a_failure_ends_every_wait(wait):
     thread = threading.Thread(target=run)
     thread.start()
     outbox.fail(PublishError("no"))
-    thread.join(10)
+    thread.join(60)
     assert len(errors) == 1
     with pytest.raises(PublishError):
         outbox.put([message(4)])

@@ -17,7 +17,7 @@ from producers.simulation.commands import CreateDevices, DeleteDevices, Selector
 from producers.simulation.control import CommandQueue
 from schemas.errors import ConfigError, PublishError, SigmawatchError
 from schemas.settings import MqttSettings
-from tests.support.running_fleet import until
+from tests.support.waiting import until
 
 HVAC = "mock-hvac-001"
 SIMULATOR = "energy/simulators/sigmawatch-simulator/status"
@@ -102,7 +102,7 @@ def test_without_a_broker_readings_wait_and_then_the_simulation():
         thread.join(0.3)
         assert thread.is_alive()
         link.there.set()
-        thread.join(20)
+        thread.join(60)
         it.output.flush()
         assert it.output.acknowledged == sent + 3 * 20
     data = it.said(f"energy/devices/{HVAC}/data")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from fleets_of_tests import SECOND, START, column, flat, fleet_of, rows
 
-from producers.devices.fleet_spec import FaultChances
+from producers.devices.catalogue import load_catalogue
+from producers.devices.fleet_spec import FaultChances, FleetSpec
 from producers.devices.model import Effect
 from producers.simulation.commands import (
     ClearFaults,
@@ -18,6 +19,7 @@ from producers.simulation.commands import (
     UnknownDeviceError,
     UpdateDevices,
 )
+from producers.simulation.device_fleet import DeviceFleet
 
 WAVE = {"period": "40s", "amplitude": 4, "peak": "00:00"}
 COUNT = 10
@@ -122,6 +124,34 @@ def test_flicker_is_the_other_one_each_second_reading(tmp_path):
 def test_every_effect_is_tried_here():
     text = Path(__file__).read_text()
     assert [effect for effect in Effect if f'"{effect}"' not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "metrics"),
+    [
+        ("hvac", {"power"}),
+        ("oven", {"temperature"}),
+        ("fan", {"speed"}),
+        ("signal", {"sinusoid", "trend", "step"}),
+    ],
+)
+def test_a_level_shift_is_there_at_once_and_stays_as_it_is(kind, metrics):
+    """The shipped fault, on shipped types: the values beside what they would have been."""
+    state = [UpdateDevices(Selector("x"), state="running")] if kind == "fan" else []
+    spec = FleetSpec(groups=[{"type": kind, "device_id": "x"}], faults={"probability": 0})
+    found = []
+    for faults in ([], [InjectFault(fault="level_shift", readings=100)]):
+        fleet = DeviceFleet(spec, load_catalogue(), 1, SECOND)
+        fleet.between(START, START + 100 * SECOND)
+        for command in (*state, *faults):
+            fleet.apply(command)
+        batch = fleet.between(START + 100 * SECOND, START + 250 * SECOND)
+        found.append({metric: column(fleet, batch, "x", metric) for metric in metrics})
+    changes = [found[1][metric] - found[0][metric] for metric in metrics]
+    (change,) = [change for change in changes if change.any()]
+    assert abs(change[0]) > 0.1
+    assert np.ptp(change[:100]) < 0.05 * abs(change[0])  # but for the decimals
+    assert not change[100:].any()
 
 
 def test_limits_hold_in_a_fault(tmp_path):

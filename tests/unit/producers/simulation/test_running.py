@@ -3,6 +3,7 @@
 import itertools
 import threading
 
+import numpy as np
 import pytest
 import yaml
 from producers_fakes import NOW_US
@@ -74,6 +75,30 @@ def test_a_resumed_history_is_the_undisturbed_one(publisher, codec, clock, tmp_p
         run(publisher, clock, **options, resume=True, state=state, stop=StopAfter(looks))
     assert sent(publisher, codec) == whole
     assert len(whole) > 100_000
+
+
+def test_a_drift_goes_on_where_it_was_before_a_resume(publisher, codec, clock, tmp_path):
+    """Half an hour of drifting ovens in three parts: each part begins where the one before has ended."""
+    kinds = {name: {"weight": 0} for name in load_catalogue().types["oven"].faults} | {
+        "drift": {"weight": 1, "duration": "2h", "intensity": [40, 40]}
+    }
+    path, values = tmp_path / "fleet.yaml", []
+    for name, faults in (("faulty", {"probability": 1.0, "kinds": kinds}), ("healthy", {"probability": 0})):
+        group = {"type": "oven", "device_id": "x-{number}", "count": 20, "faults": faults}
+        path.write_text(yaml.safe_dump({"groups": [group]}))
+        options = {"fleet": str(path), "duration": 1800.0, "speed": MAX_SPEED, "start": PAST, "interval": 1.0}
+        publisher.sent.clear()
+        cuts = []
+        for looks in (1, 1, 100_000):
+            run(publisher, clock, **options, resume=True, state=tmp_path / name, stop=StopAfter(looks))
+            cuts.append(
+                sum(message.key == b"x-1" and message.topic == "readings" for message in publisher.sent)
+            )
+        values.append(np.array([r.value for r in sent(publisher, codec) if r.device_id == "x-1"]))
+    assert 0 < cuts[0] < cuts[1] < cuts[2] == 1800
+    drift = np.abs(values[0] - values[1])
+    assert drift[-1] > drift[cuts[1]] > drift[cuts[0]] > 1.0
+    assert np.abs(np.diff(drift)).max() < 0.5
 
 
 def test_a_resumed_real_time_simulation_goes_on_now_with_its_counters(publisher, codec, clock, tmp_path):
@@ -250,7 +275,7 @@ def test_commands_reach_the_simulation_by_http(publisher, codec, tmp_path):
 
     def talk(port):
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 answer = client.post(
                     "/trigger-anomaly",
                     json={"device_id": "mock-hvac-001", "anomaly_type": "power_spike", "duration": 5},

@@ -1,4 +1,4 @@
-"""`topics`, `schemas`, `db` and `settings`: what is set up before the parts run."""
+"""`topics`, `schemas` and `settings`: what is set up before the parts run."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.cli.exits import REFUSED, Finished
-from deploy.cli.flags import BROKER, DATABASE, REGISTRY, Flag, Given, SettingsCommand, with_settings
+from deploy.cli.flags import BROKER, REGISTRY, Flag, Given, SettingsCommand, with_settings
 from deploy.cli.terminal import print_json, say
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ def add_commands(app: typer.Typer) -> None:
     schemas.command("register", cls=SettingsCommand)(schemas_register)
     schemas.command("check", cls=SettingsCommand)(schemas_check)
     app.add_typer(schemas, name="schemas", rich_help_panel=_PANEL)
-    database = typer.Typer(no_args_is_help=True, help="Make the database's tables, or say how they stand.")
-    database.command("migrate", cls=SettingsCommand)(db_migrate)
-    database.command("status", cls=SettingsCommand)(db_status)
-    app.add_typer(database, name="db", rich_help_panel=_PANEL)
     app.command("settings", cls=SettingsCommand, rich_help_panel=_PANEL)(list_settings)
 
 
@@ -155,56 +151,6 @@ def _tell_schemas(results: "list[SchemaResult]", *, as_json: bool) -> None:
         for result in results:
             say(str(result))
     if not all(result.fine for result in results):
-        raise Finished(REFUSED)
-
-
-@with_settings(DATABASE)
-def db_migrate(given: Given, as_json: JsonOption = False) -> None:
-    """Bring the database's tables to the newest state. May be run any number of times, by several at once.
-
-    What the server can do is found out: plain PostgreSQL, TimescaleDB's Apache-2 edition, or its community edition.
-
-    For example:
-
-      sigmawatch db migrate --database postgresql://me:secret@db:5432/plant
-    """
-    from deploy.clients import connect_database  # noqa: PLC0415
-    from sinks.timescale.migrate import inspect_server, migrate  # noqa: PLC0415
-
-    with connect_database(_begin(given)) as connection:
-        applied = [f"{migration.version:03d}_{migration.name}" for migration in migrate(connection)]
-        server = inspect_server(connection)
-    if as_json:
-        print_json(
-            {"applied": applied, "server": server.strength.name.lower(), "timescaledb": server.timescaledb}
-        )
-        return
-    for name in applied:
-        say(f"applied  {name}")
-    say(f"{'up to date' if not applied else 'done'}: {server.strength.text}")
-
-
-@with_settings(DATABASE)
-def db_status(given: Given, as_json: JsonOption = False) -> None:
-    """Say which migrations the database has; changes nothing, and exits 1 where some are pending.
-
-    For example:
-
-      sigmawatch db status --database postgresql://me:secret@db:5432/plant --json
-    """
-    from deploy.clients import connect_database  # noqa: PLC0415
-    from sinks.timescale.migrate import status  # noqa: PLC0415
-
-    with connect_database(_begin(given)) as connection:
-        rows = status(connection)
-    if as_json:
-        print_json(
-            {"migrations": [{"name": f"{row.version:03d}_{row.name}", "state": row.state} for row in rows]}
-        )
-    for row in () if as_json else rows:
-        when = f"  {row.applied_at:%Y-%m-%d %H:%M:%S}" if row.applied_at else ""
-        say(f"{row.state:<8} {row.version:03d}_{row.name}{when}")
-    if any(row.state == "pending" for row in rows):
         raise Finished(REFUSED)
 
 

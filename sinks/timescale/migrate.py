@@ -164,6 +164,8 @@ def _strength(extension: str | None, licence: str | None) -> Strength:
 def migrate(connection: psycopg.Connection, migrations: Sequence[Migration] | None = None) -> list[Migration]:
     """Bring the database to the newest state; blocks while another process migrates it.
 
+    Where nothing is to be done no rights are needed but to read what was: a sink may be a mere writer.
+
     Args:
         connection: in autocommit mode, without an open transaction.
         migrations: other files than the package's own, for tests.
@@ -183,14 +185,15 @@ def migrate(connection: psycopg.Connection, migrations: Sequence[Migration] | No
         _LOG.info(
             "database", postgres=server.postgres, timescaledb=server.timescaledb, is_=server.strength.text
         )
-        connection.execute(
-            """CREATE TABLE IF NOT EXISTS schema_migration (
-                   version integer PRIMARY KEY,
-                   name text NOT NULL,
-                   checksum text NOT NULL,
-                   skipped boolean NOT NULL,
-                   applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
-        )
+        if not _has_record(connection):  # IF NOT EXISTS would want the right to create, also where it exists
+            connection.execute(
+                """CREATE TABLE schema_migration (
+                       version integer PRIMARY KEY,
+                       name text NOT NULL,
+                       checksum text NOT NULL,
+                       skipped boolean NOT NULL,
+                       applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
+            )
         recorded = _recorded(connection)
         _check(known, recorded)
         return [migration for migration in known if _apply(connection, migration, server, recorded)]
@@ -248,9 +251,13 @@ class _Record:
     applied_at: datetime
 
 
-def _recorded(connection: psycopg.Connection) -> dict[int, _Record]:
+def _has_record(connection: psycopg.Connection) -> bool:
     exists = connection.execute("SELECT to_regclass('schema_migration') IS NOT NULL").fetchone()
-    if not (exists and exists[0]):
+    return bool(exists and exists[0])
+
+
+def _recorded(connection: psycopg.Connection) -> dict[int, _Record]:
+    if not _has_record(connection):
         return {}
     rows = connection.execute("SELECT version, checksum, skipped, applied_at FROM schema_migration")
     return {version: _Record(checksum, skipped, when) for version, checksum, skipped, when in rows}

@@ -16,13 +16,18 @@ from schemas.errors import DatabaseError
 from schemas.readings import AnomalySeverity, AnomalyState, Reading
 from sinks.logs import Counts, LogId
 from sinks.timescale import migrate as migrating
+from sinks.timescale.maintain import maintain
 from sinks.timescale.migrate import Strength, inspect_server, migrate, packaged_migrations, status
+from sinks.timescale.policies import Ages, Policy, policies
+from sinks.timescale.status import database_status
 from tests.support import servers
-from tests.support.sinks import Database, DatabaseServer, anomaly, new_database, new_role, wait_until
+from tests.support.sinks import Database, DatabaseServer, anomaly, new_database, new_role
+from tests.support.waiting import until
 from tests.support.writing import LOG, Sink, anomalies_batch, as_rows, readings_batch, sink_on, stored
 
 pytestmark = pytest.mark.integration
 
+DAY = 86_400.0
 LONG_AGO = 1_577_836_800_000_000
 """The first of January 2020: old enough for the columnstore on every machine's clock, µs."""
 
@@ -51,6 +56,11 @@ def store(community_server: DatabaseServer) -> Iterator[Database]:
 @pytest.fixture
 def sink(store: Database) -> Iterator[Sink]:
     with sink_on(store) as made:
+        store.query(
+            "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000"
+        )
+        running = "SELECT count(*) FROM timescaledb_information.job_stats WHERE job_id >= 1000 AND job_status = 'Running'"
+        until(lambda: store.query(running) == [(0,)], what="the policies' first runs end")
         yield made
 
 
@@ -71,19 +81,20 @@ def new_readings(devices: int, each: int) -> list[Reading]:
     ]
 
 
-def jobs(store: Database) -> dict[str, tuple[int, dict[str, Any], float]]:
-    """Procedure -> (id, configuration, seconds between two runs) of this database's own policies."""
-    rows = store.query(
-        """SELECT proc_name, job_id, config, extract(epoch from schedule_interval)::float8
-           FROM timescaledb_information.jobs
-           WHERE hypertable_schema = current_schema() AND job_id >= 1000"""
-    )
-    return {name: (job, config, seconds) for name, job, config, seconds in rows}
+COMPRESSION = ("compression", "readings")
+REFRESH_HOURS = ("refresh", "readings_hourly")
+REFRESH_MINUTES = ("refresh", "readings_by_minute")
 
 
-def run_policy(store: Database, name: str) -> None:
+def jobs(store: Database) -> dict[tuple[str, str], Policy]:
+    """(kind, table) -> policy."""
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        return {(policy.kind, policy.table): policy for policy in policies(connection)}
+
+
+def run_policy(store: Database, policy: tuple[str, str]) -> None:
     """Run a policy now, as the scheduler would; where that is at it at the same time, one of the two gives up."""
-    job = jobs(store)[name][0]
+    job = jobs(store)[policy].job_id
 
     def ran() -> bool:
         try:
@@ -92,7 +103,12 @@ def run_policy(store: Database, name: str) -> None:
             return False
         return True
 
-    wait_until(ran, name)
+    until(ran, what=f"{policy} runs")
+
+
+def refresh(store: Database) -> None:
+    run_policy(store, REFRESH_HOURS)
+    run_policy(store, REFRESH_MINUTES)
 
 
 def chunks(store: Database) -> dict[bool, int]:
@@ -106,11 +122,12 @@ def chunks(store: Database) -> dict[bool, int]:
 
 def compare_rollup(store: Database) -> None:
     """What is kept equals what the readings give now."""
-    kept = "SELECT device_id, metric, hour, readings, mean, lowest, highest FROM readings_hourly"
-    now = """SELECT device_id, metric, date_trunc('hour', time, 'UTC'), count(*), sum(value) / count(*),
-                    min(value), max(value)
-             FROM readings GROUP BY 1, 2, 3"""
-    assert store.query(f"({kept} EXCEPT ALL {now}) UNION ALL ({now} EXCEPT ALL {kept})") == []
+    for view, bucket in (("readings_hourly", "hour"), ("readings_by_minute", "minute")):
+        kept = f"SELECT device_id, metric, {bucket}, readings, mean, lowest, highest FROM {view}"
+        now = f"""SELECT device_id, metric, date_trunc('{bucket}', time, 'UTC'), count(*), sum(value) / count(*),
+                         min(value), max(value)
+                  FROM readings GROUP BY 1, 2, 3"""
+        assert store.query(f"({kept} EXCEPT ALL {now}) UNION ALL ({now} EXCEPT ALL {kept})") == [], view
 
 
 def check_policies(store: Database) -> None:
@@ -125,11 +142,16 @@ def check_policies(store: Database) -> None:
         """SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates
            WHERE view_schema = current_schema()"""
     )
-    assert rollup == [("readings_hourly", False)]
-    policies = jobs(store)
-    assert policies["policy_compression"][1]["compress_after"] == "7 days"
-    _, config, seconds = policies["policy_refresh_continuous_aggregate"]
-    assert (config["start_offset"], config["end_offset"], seconds) == (None, "01:00:00", 1800.0)
+    assert sorted(rollup) == [("readings_by_minute", False), ("readings_hourly", False)]
+    found = jobs(store)
+    assert set(found) == {COMPRESSION, REFRESH_HOURS, REFRESH_MINUTES}
+    assert found[COMPRESSION].config["compress_after"] == "7 days"
+    hours, minutes = found[REFRESH_HOURS], found[REFRESH_MINUTES]
+    assert (hours.config["start_offset"], hours.config["end_offset"]) == (None, "01:00:00")
+    assert (minutes.config["start_offset"], minutes.config["end_offset"]) == (None, "00:02:00")
+    assert (hours.interval_seconds, minutes.interval_seconds) == (1800.0, 300.0)
+    leftovers = "SELECT relname FROM pg_class WHERE relname LIKE 'rollup%%' OR relname = 'maintenance'"
+    assert store.query(leftovers) == []
 
 
 def test_an_empty_database_gets_columnstore_rollup_and_policies(store: Database) -> None:
@@ -172,7 +194,7 @@ def test_old_readings_go_into_the_columnstore_and_stay_one_row_a_key(sink: Sink)
     """Late and repeated readings of days that are packed: by COPY, and by the staging table."""
     readings = old_readings(20, 3000)
     sink.write(readings_batch(readings))
-    run_policy(sink.store, "policy_compression")
+    run_policy(sink.store, COMPRESSION)
     assert chunks(sink.store) == {True: 3}
     assert stored(sink.store) == as_rows(readings)
 
@@ -184,7 +206,7 @@ def test_old_readings_go_into_the_columnstore_and_stay_one_row_a_key(sink: Sink)
     assert sink.write(readings_batch(mixed, first=62_000))[LOG].counts == Counts(stored=2000, duplicates=4500)
     assert stored(sink.store) == as_rows([*readings, *late, *later])
 
-    run_policy(sink.store, "policy_compression")
+    run_policy(sink.store, COMPRESSION)
     assert chunks(sink.store) == {True: 3}
     assert stored(sink.store) == as_rows([*readings, *late, *later])
     again = len(mixed) + 62_000
@@ -193,7 +215,7 @@ def test_old_readings_go_into_the_columnstore_and_stay_one_row_a_key(sink: Sink)
 
 def test_the_columnstore_is_a_fraction_of_the_size(sink: Sink) -> None:
     sink.write(readings_batch(old_readings(20, 1440)))
-    run_policy(sink.store, "policy_compression")
+    run_policy(sink.store, COMPRESSION)
     ((before, after),) = sink.store.query(
         """SELECT before_compression_total_bytes, after_compression_total_bytes
            FROM hypertable_columnstore_stats('readings')"""
@@ -206,12 +228,12 @@ def test_the_rollup_is_kept_and_follows_late_readings(sink: Sink) -> None:
     fresh = new_readings(10, 30)
     sink.write(readings_batch([*readings, *fresh]))
     compare_rollup(sink.store)  # nothing is kept yet
-    run_policy(sink.store, "policy_refresh_continuous_aggregate")
+    refresh(sink.store)
     compare_rollup(sink.store)
-    run_policy(sink.store, "policy_compression")
+    run_policy(sink.store, COMPRESSION)
     late = [replace(reading, time=reading.time + 1, value=1e6) for reading in readings[::100]]
     sink.write(readings_batch(late, first=30_300))
-    run_policy(sink.store, "policy_refresh_continuous_aggregate")
+    refresh(sink.store)
     compare_rollup(sink.store)
     kept = "SELECT sum(readings)::int8 FROM readings_hourly WHERE hour < '2020-02-01'"
     assert sink.store.query(kept) == [(30_300,)]
@@ -220,9 +242,9 @@ def test_the_rollup_is_kept_and_follows_late_readings(sink: Sink) -> None:
 def test_policies_at_work_while_the_sink_writes(sink: Sink) -> None:
     """Chunks are packed and hours rolled up under its hands: every row once, every counter exact."""
     done = threading.Event()
-    runs = {"policy_compression": 0, "policy_refresh_continuous_aggregate": 0}
+    runs = {COMPRESSION: 0, REFRESH_HOURS: 0, REFRESH_MINUTES: 0}
 
-    def work(name: str) -> None:
+    def work(name: tuple[str, str]) -> None:
         while not done.is_set():
             run_policy(sink.store, name)
             runs[name] += 1
@@ -247,7 +269,7 @@ def test_policies_at_work_while_the_sink_writes(sink: Sink) -> None:
     assert stored(sink.store) == as_rows(
         list({(r.device_id, r.time): r for r in reversed(readings)}.values())
     )
-    run_policy(sink.store, "policy_refresh_continuous_aggregate")
+    refresh(sink.store)
     compare_rollup(sink.store)
 
 
@@ -264,9 +286,10 @@ def test_an_owner_who_cannot_run_policies_is_told(community_server: DatabaseServ
         assert [row.state for row in status(connection) if row.needs is Strength.COMMUNITY] == [
             "pending",
             "pending",
+            "pending",
         ]
         connection.execute(f"RESET ROLE; ALTER ROLE {owner} LOGIN; SET ROLE {owner}".encode())
-        assert [m.needs for m in migrate(connection)] == [Strength.COMMUNITY] * 2 + [Strength.PLAIN]
+        assert [m.needs for m in migrate(connection)].count(Strength.COMMUNITY) == 3
 
 
 def test_settings_of_the_users_own_stay(store: Database) -> None:
@@ -279,7 +302,7 @@ def test_settings_of_the_users_own_stay(store: Database) -> None:
                CALL add_columnstore_policy('readings', after => INTERVAL '90 days')"""
         )
         assert migrate(connection) == community
-    assert jobs(store)["policy_compression"][1]["compress_after"] == "90 days"
+    assert jobs(store)[COMPRESSION].config["compress_after"] == "90 days"
     assert store.query(
         """SELECT segmentby FROM timescaledb_information.hypertable_columnstore_settings
            WHERE hypertable = 'readings'::regclass"""
@@ -289,7 +312,7 @@ def test_settings_of_the_users_own_stay(store: Database) -> None:
 def test_anomalies_that_somebody_packed_get_their_new_columns(store: Database) -> None:
     """A columnstore of the user's own on `anomalies`, with rows in it: the columns come, and an old episode ends."""
     with psycopg.connect(store.url, autocommit=True) as connection:
-        migrate(connection, [m for m in packaged_migrations() if m.name != "anomaly_details"])
+        migrate(connection, [m for m in packaged_migrations() if m.version < 6])
         connection.execute(
             """INSERT INTO anomalies (anomaly_id, device_id, metric, kind, state, opened_at, value, score, mean, std, lower,
                    upper, readings, detected_at)
@@ -298,7 +321,7 @@ def test_anomalies_that_somebody_packed_get_their_new_columns(store: Database) -
         )
         connection.execute("ALTER TABLE anomalies SET (timescaledb.enable_columnstore)")
         connection.execute("SELECT compress_chunk(show_chunks('anomalies'))")
-        assert [m.name for m in migrate(connection)] == ["anomaly_details"]
+        assert migrate(connection)[0].name == "anomaly_details"
     details = "SELECT state, severity, channel, expected, reason, storm_id FROM anomalies"
     assert store.query(details) == [("OPENED", "WARNING", "", None, "", None)]
     with sink_on(store) as sink:
@@ -316,18 +339,97 @@ def test_anomalies_that_somebody_packed_get_their_new_columns(store: Database) -
     assert store.query(details) == [("CLEARED", "INFO", "jump", None, "why", None)]
 
 
-def test_retention_that_keeps_the_rollup(sink: Sink) -> None:
-    """The statements in docs/operation.md."""
+def apply(store: Database, ages: Ages) -> list[str]:
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        return maintain(connection, ages).policies
+
+
+def rolled_up(store: Database) -> list[list[tuple[Any, ...]]]:
+    """Both rollups; a standard deviation depends on the order of its readings in the last digits."""
+    columns = "readings, mean, round(std::numeric, 9), lowest, highest"
+    return [
+        store.query(f"SELECT device_id, metric, {bucket}, {columns} FROM {view} ORDER BY 1, 2, 3")
+        for view, bucket in (("readings_hourly", "hour"), ("readings_by_minute", "minute"))
+    ]
+
+
+def test_retention_that_keeps_the_rollups(sink: Sink) -> None:
+    """`db maintain` sets the policies; what was not rolled up yet is, before the first reading may go."""
     sink.write(readings_batch([*old_readings(10, 3000), *new_readings(10, 30)]))
-    run_policy(sink.store, "policy_refresh_continuous_aggregate")
-    before = sink.store.query("SELECT * FROM readings_hourly ORDER BY 1, 2, 3")
-    sink.store.query(
-        """SELECT add_retention_policy('readings', INTERVAL '365 days');
-           SELECT remove_continuous_aggregate_policy('readings_hourly');
-           SELECT add_continuous_aggregate_policy('readings_hourly', start_offset => INTERVAL '360 days',
-               end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '30 minutes')"""
-    )
-    run_policy(sink.store, "policy_retention")
-    run_policy(sink.store, "policy_refresh_continuous_aggregate")
+    before = rolled_up(sink.store)
+    year = Ages(keep_readings=365 * DAY)
+    assert len(apply(sink.store, year)) == 3
+    assert apply(sink.store, year) == []
+    run_policy(sink.store, ("retention", "readings"))
+    refresh(sink.store)
     assert sink.store.query("SELECT count(*) FROM readings WHERE time < '2021-01-01'") == [(0,)]
-    assert sink.store.query("SELECT * FROM readings_hourly ORDER BY 1, 2, 3") == before
+    assert rolled_up(sink.store) == before
+    # A longer age does not let a refresh reach back to what is gone.
+    assert len(apply(sink.store, Ages(keep_readings=20 * 365 * DAY))) == 1
+    refresh(sink.store)
+    assert rolled_up(sink.store) == before
+
+
+def test_policies_follow_the_settings(sink: Sink) -> None:
+    changed = apply(
+        sink.store,
+        Ages(keep_readings=90 * DAY, keep_minutes=30 * DAY, keep_hours=400 * DAY, compress_after=3 * DAY),
+    )
+    assert len(changed) == 6
+    found = jobs(sink.store)
+    assert found[COMPRESSION].config["compress_after"] == "3 days"
+    dropped = {
+        table: policy.config["drop_after"] for (kind, table), policy in found.items() if kind == "retention"
+    }
+    assert dropped == {"readings": "90 days", "readings_by_minute": "30 days", "readings_hourly": "400 days"}
+    assert (
+        found[REFRESH_HOURS].config["start_offset"]
+        == found[REFRESH_MINUTES].config["start_offset"]
+        == "89 days"
+    )
+    with psycopg.connect(sink.store.url, autocommit=True) as connection:
+        told = database_status(connection)
+    assert len(told.policies) == 6
+    assert {rollup.kept_as for rollup in told.rollups} == {"continuous aggregate"}
+
+
+def test_a_dry_run_sets_nothing(sink: Sink) -> None:
+    before = jobs(sink.store)
+    with psycopg.connect(sink.store.url, autocommit=True) as connection:
+        assert len(maintain(connection, Ages(keep_readings=90 * DAY), dry_run=True).policies) == 3
+    assert set(jobs(sink.store)) == set(before)
+
+
+def test_status_tells_of_compressed_chunks(sink: Sink) -> None:
+    sink.write(readings_batch(old_readings(20, 1440)))
+    run_policy(sink.store, COMPRESSION)
+    with psycopg.connect(sink.store.url, autocommit=True) as connection:
+        readings = database_status(connection).tables[0]
+    assert (readings.rows, readings.chunks, readings.compressed_chunks) == (28_800, 1, 1)
+    assert 0 < readings.compressed_to_bytes < readings.compressed_from_bytes
+    assert readings.oldest is not None
+    assert readings.oldest.year == 2020
+
+
+def test_what_maintenance_kept_of_dropped_readings_is_carried_over(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Apache-2 server whose old readings were dropped, and that is then given the community licence."""
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        with monkeypatch.context() as weaker:
+            weaker.setattr(
+                migrating,
+                "inspect_server",
+                lambda link: replace(inspect_server(link), strength=Strength.APACHE),
+            )
+            migrate(connection)
+            connection.execute(
+                """INSERT INTO readings SELECT 'd', 'm', now() - i * INTERVAL '1 hour', i FROM generate_series(1, 480) AS i"""
+            )
+            before = rolled_up(store)
+            assert maintain(connection, Ages(keep_readings=5 * DAY)).dropped["readings"] > 10
+            assert rolled_up(store) == before
+        migrate(connection)
+    refresh(store)
+    assert rolled_up(store) == before
+    assert store.query("SELECT count(*) < 200 FROM readings") == [(True,)]

@@ -1,6 +1,6 @@
 """Where the bridge's MQTT broker is, and how to get in."""
 
-from producers.mqtt.address import MqttAddress, parse_address
+from schemas.mqtt.address import MqttAddress, parse_address
 from schemas.settings import BridgeSettings
 
 

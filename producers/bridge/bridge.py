@@ -19,10 +19,10 @@ from producers.bridge.arrivals import Arrival, ArrivalJournal, Key, key_of
 from producers.bridge.decode import RuleReader
 from producers.bridge.metrics import BridgeMetrics
 from producers.clock import Clock
-from producers.mqtt.link import LinkDownError
-from producers.mqtt.pauses import Pauses
 from schemas.errors import PublishError
 from schemas.failpoints import fail_point
+from schemas.mqtt.link import LinkDownError
+from schemas.mqtt.pauses import Pauses
 
 if TYPE_CHECKING:
     from producers.rounds import Rounds
@@ -37,7 +37,7 @@ _STUCK_SECONDS = 60.0  # without a turn of the loop: a restart would help
 
 
 class Link(Protocol):
-    """What is used of `producers.mqtt.link.MqttLink`."""
+    """What is used of `schemas.mqtt.link.MqttLink`."""
 
     connection: int
     resumed: bool

@@ -14,13 +14,13 @@ from producers.bridge.decode import RuleReader
 from producers.bridge.metrics import BridgeMetrics
 from producers.clock import Clock, SystemClock
 from producers.courier import Courier
-from producers.mqtt.link import LinkOptions, MqttLink
 from producers.rounds import Rounds
 from producers.simulation.schedule import time_bounds
 from schemas.bridge_rules import subscriptions
 from schemas.codec import Codec
 from schemas.health import HealthServer
 from schemas.kafka import Publisher, client_config
+from schemas.mqtt.link import LinkOptions, MqttLink
 from schemas.settings import Settings
 
 _LOG = structlog.get_logger(__name__)

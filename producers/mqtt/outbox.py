@@ -2,20 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from threading import Condition, Lock
 
 from schemas.errors import SigmawatchError
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message of QoS 1; `readings` are counted when it is acknowledged."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    readings: int = 0
+from schemas.mqtt.publishing import Message
 
 
 class Outbox:

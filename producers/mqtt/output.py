@@ -8,11 +8,8 @@ import structlog
 from producers.batches import ReadingBatch
 from producers.clock import Clock
 from producers.control.shards import Shard
-from producers.mqtt.address import parse_address
 from producers.mqtt.commands import CommandDesk
-from producers.mqtt.device_link import DeviceLink
-from producers.mqtt.link import LinkOptions
-from producers.mqtt.outbox import Message, Outbox
+from producers.mqtt.outbox import Outbox
 from producers.mqtt.payloads import DataMessages, require_publishable, simulator_payload
 from producers.mqtt.sender import Link, Sender
 from producers.mqtt.statuses import Statuses
@@ -20,6 +17,9 @@ from producers.mqtt.topics import Topics
 from producers.publish import PartitionCounts
 from producers.simulation.control import CommandQueue
 from producers.simulation.device_fleet import DeviceFleet
+from schemas.mqtt.address import parse_address
+from schemas.mqtt.link import LinkOptions
+from schemas.mqtt.publishing import Message, PublishingLink
 from schemas.readings import Device
 from schemas.settings import MqttSettings
 
@@ -132,7 +132,7 @@ def mqtt_output(
     queue: CommandQueue,
     shard: Shard,
     clock: Clock,
-    new_link: Callable[[LinkOptions, Message], Link] = DeviceLink,
+    new_link: Callable[[LinkOptions, Message], Link] = PublishingLink,
 ) -> Iterator[MqttOutput]:
     """Publishing by MQTT while the block runs; the broker may come later. At its end all devices go offline.
 

@@ -9,11 +9,11 @@ import structlog
 from paho.mqtt.client import MQTTMessage
 
 from producers.clock import Clock
-from producers.mqtt.device_link import Acknowledgement
-from producers.mqtt.link import LinkDownError
-from producers.mqtt.outbox import Message, Outbox
-from producers.mqtt.pauses import Pauses
+from producers.mqtt.outbox import Outbox
 from schemas.errors import PublishError, SigmawatchError
+from schemas.mqtt.link import LinkDownError
+from schemas.mqtt.pauses import Pauses
+from schemas.mqtt.publishing import Acknowledgement, Message
 
 _LOG = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ OnCommand = Callable[[str, bytes, bool], None]
 
 
 class Link(Protocol):
-    """What is used of `producers.mqtt.device_link.DeviceLink`."""
+    """What is used of `schemas.mqtt.publishing.PublishingLink`."""
 
     connection: int
     resumed: bool

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from producers.clock import Clock
-from producers.mqtt.outbox import Message
 from producers.mqtt.payloads import Answer, status_fields, status_payload
 from producers.mqtt.topics import Topics
 from producers.simulation.device_fleet import DeviceFleet
+from schemas.mqtt.publishing import Message
 
 
 class Statuses:

@@ -1,4 +1,4 @@
-"""The connection of simulated devices to the MQTT broker: publishes with QoS 1, hears commands, leaves a last will."""
+"""A connection to the MQTT broker that publishes with QoS 1, hears what it subscribed, and leaves a last will."""
 
 import contextlib
 import socket
@@ -10,10 +10,19 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from producers.mqtt.link import LinkDownError, LinkOptions, MqttLink
-from producers.mqtt.outbox import Message
+from schemas.mqtt.link import LinkDownError, LinkOptions, MqttLink
 
 _MOST_IN_FLIGHT = 65_535  # where the broker does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of QoS 1; `readings` are counted when it is acknowledged."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    readings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Acknowledgement:
     refused: str = ""
 
 
-class DeviceLink(MqttLink):
+class PublishingLink(MqttLink):
     """Connections one after another; every method but `wake` from one thread.
 
     What was sent and not acknowledged when a connection ends is forgotten: the caller sends it again.

@@ -22,8 +22,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from producers.mqtt.address import MqttAddress
 from schemas.errors import ConfigError, SigmawatchError
+from schemas.mqtt.address import MqttAddress
 
 _ANSWER_SECONDS = 10.0
 _SLICE_SECONDS = 0.25  # longest time without a look at the stop
@@ -40,7 +40,7 @@ class LinkDownError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
-    """How the session is to be; see `schemas.settings.BridgeSettings`.
+    """How the session is to be; see `schemas.settings.BridgeSettings`. Without `filters` nothing is subscribed.
 
     `section` has these settings, for errors. One that is not `persistent` ends with the connection; MQTT 5 has
     `session_expiry` for that.
@@ -116,6 +116,9 @@ class MqttLink:
             raise LinkDownError(str(error)) from error
         self.connection += 1
         self._wait(lambda: self._connected is not None, stop)
+        if not self._options.filters:
+            self._subscribed = []
+            return
         self._client.subscribe(self._subscriptions())
         self._wait(lambda: self._subscribed is not None, stop)
         granted: list[ReasonCode] = self._subscribed or []

@@ -6,12 +6,11 @@ Kafka once the lines are durable; they count where rotation has thrown a partiti
 """
 
 import json
-import math
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,11 @@ import structlog
 from confluent_kafka import KafkaException, Message
 
 from schemas.codec import Codec
-from schemas.dead_letters import DeadLetterReason
+from schemas.dead_letters import DeadLetterReason, is_meant_for
 from schemas.errors import CodecError, RegistryUnavailableError
 from schemas.failpoints import fail_point
 from schemas.readings import Anomaly
+from sinks.anomaly_json import anomaly_fields
 from sinks.dead_letters import DeadLetter
 from sinks.logs import Counts, LogId
 from sinks.metrics import SinkMetrics
@@ -73,17 +73,7 @@ def render_line(log: LogId, offset: int, anomaly: Anomaly) -> bytes:
     Raises:
         OverflowError: a time before year 1 or after year 9999.
     """
-    fields = asdict(anomaly)
-    for name in ("opened_at", "cleared_at", "detected_at"):
-        if fields[name] is not None:
-            fields[name] = _iso(fields[name])
-    fields["anomaly_id"] = str(anomaly.anomaly_id)
-    fields["storm_id"] = None if anomaly.storm_id is None else str(anomaly.storm_id)
-    fields["state"] = str(anomaly.state)
-    fields["severity"] = str(anomaly.severity)
-    for name, value in fields.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            fields[name] = None  # JSON has no word for it
+    fields = anomaly_fields(anomaly)
     place = {"topic": log.topic, "topic_id": log.topic_id, "partition": log.partition, "offset": offset}
     return json.dumps(place | fields, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
@@ -208,12 +198,16 @@ class AnomalyLog:
     def _write(self, file: RotatingFile, messages: Sequence[Message]) -> None:
         lines, letters = bytearray(), []
         moved: dict[TopicAndPartition, int] = {}
+        repeated = 0
         for message in messages:
             key = (message.topic() or "", message.partition() or 0)
             offset = message.offset() or 0
             if offset < moved.get(key, self._positions[key]):
                 continue
             moved[key] = offset + 1
+            if not is_meant_for(message.headers(), self._options.group):  # its line is written already
+                repeated += 1
+                continue
             try:
                 lines += render_line(self._logs[key], offset, self._decode(message))
             except CodecError as error:
@@ -225,7 +219,7 @@ class AnomalyLog:
         self._positions |= moved
         self._uncommitted |= moved
         self.metrics.bytes_written.inc(len(lines))
-        counts = Counts(stored=lines.count(b"\n"), dead_letters=len(letters))
+        counts = Counts(stored=lines.count(b"\n"), duplicates=repeated, dead_letters=len(letters))
         self._counts += counts
         self.metrics.count(self._options.topic, counts)
 
@@ -319,7 +313,3 @@ class AnomalyLog:
         finally:
             self._uncommitted.clear()
             self._positions = {}
-
-
-def _iso(us: int) -> str:
-    return to_datetime(us).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -21,9 +21,12 @@ from sinks.timescale.worker import Worker, WorkerOptions
 
 
 class Sink(Protocol):
-    """What `serve` runs: `Worker` and `AnomalyLog`."""
+    """What `serve` runs: `Worker`, `AnomalyLog` and those of other packages."""
 
-    metrics: SinkMetrics
+    @property
+    def metrics(self) -> SinkMetrics:
+        """Where it counts."""
+        ...
 
     def run(self) -> None:
         """Block until `stop`."""

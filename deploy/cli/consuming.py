@@ -2,6 +2,7 @@
 
 import typer
 
+from deploy.cli import notifying
 from deploy.cli.detecting import PRESET, RULES
 from deploy.cli.exits import Finished
 from deploy.cli.flags import BROKER, DATABASE, REGISTRY, Flag, Given, SettingsCommand, with_settings
@@ -11,10 +12,12 @@ def add_commands(app: typer.Typer) -> None:
     """Put the commands into the command line."""
     app.command("process", cls=SettingsCommand, rich_help_panel="Consumers")(process)
     sinks = typer.Typer(
-        no_args_is_help=True, help="Store readings and anomalies, or write anomalies to a file."
+        no_args_is_help=True,
+        help="Store readings and anomalies, write anomalies to a file, tell people of them, or publish them by MQTT.",
     )
     sinks.command("timescale", cls=SettingsCommand)(sink_timescale)
     sinks.command("log", cls=SettingsCommand)(sink_log)
+    notifying.add_sinks(sinks)
     app.add_typer(sinks, name="sink", rich_help_panel="Consumers")
 
 

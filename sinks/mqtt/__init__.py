@@ -1,0 +1,1 @@
+"""`sink mqtt`: anomalies on an MQTT broker."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
 
 _PREFIX = "/api/v1"
+_BELOW = "/control"
 _PAGE = 1000
 _REFUSED_INPUT = {404, 409, 422}
 
@@ -33,6 +34,7 @@ class ControlClient:
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 15.0) -> None:
         self._url = url.rstrip("/")
+        self._below = ""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
             parts = urlsplit(self._url)
@@ -92,9 +94,20 @@ class ControlClient:
     def _answer(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
     ) -> httpx.Response:
+        answer = self._ask(method, f"{self._below}{_PREFIX}{path}", body, query)
+        if not self._below and _envelope(answer) is None:
+            # What `up` and `serve` have at their address is the dashboard, with the control API below a path of its own.
+            below = self._ask(method, f"{_BELOW}{_PREFIX}{path}", body, query)
+            if _envelope(below) is not None:
+                self._below, answer = _BELOW, below
+        return self._checked(answer)
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
+    ) -> httpx.Response:
         given = {key: value for key, value in (query or {}).items() if value is not None}
         try:
-            answer = self._http.request(method, f"{_PREFIX}{path}", json=body, params=given)
+            return self._http.request(method, path, json=body, params=given)
         except httpx.TimeoutException as error:
             raise SigmawatchError(f"{self._url} does not answer", "Is the simulator very busy?") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -102,7 +115,6 @@ class ControlClient:
                 f"nothing answers at {self._url}: {error or type(error).__name__}",
                 "Is `sigmawatch simulate --control` running? Name another place with --url.",
             ) from error
-        return self._checked(answer)
 
     def _checked(self, answer: httpx.Response) -> httpx.Response:
         """The answer, if it is a good one."""

@@ -40,6 +40,7 @@ class UpRequest:
     speed: str | None
     broker: str
     workers: int
+    web: bool
     as_json: bool
 
 
@@ -66,6 +67,7 @@ def run_up(request: UpRequest) -> int:
         own_broker="bootstrap_servers" in settings.kafka.model_fields_set,
         own_database=settings.database.url is not None,
         workers=request.workers,
+        web=request.web,
         environ=os.environ,
     )
     with _claimed(state):

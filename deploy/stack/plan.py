@@ -24,8 +24,10 @@ DEMO_WINDOW: Mapping[str, str] = {
     "processor.panes": "10",
     "processor.minimum_readings": "40",
 }
-_NOT_HANDED_ON = frozenset({"mqtt.url"})
-"""`up` has Kafka between its parts: its fleet does not publish by MQTT."""
+_NOT_HANDED_ON = frozenset(
+    {"mqtt.url", *(f"database.{role}_password" for role in ("migrator", "writer", "reader"))}
+)
+"""`up` has Kafka between its parts: its fleet does not publish by MQTT. Roles' passwords are for `db roles` alone."""
 
 WINDOW_INTERVALS = 100
 """Readings of one series that a guessed window holds."""

@@ -23,12 +23,14 @@ from deploy.reconcile import Verdict, judge
 from deploy.stack.committed import committed_offsets
 from deploy.stack.counting import Baseline, counted_topics, gather
 from deploy.stack.database import Database
+from deploy.stack.maintaining import Maintainer
 from deploy.stack.measuring import quality_of_run
 from deploy.stack.parts import Part, PartError
 from deploy.stack.plan import Source, environment
 from deploy.stack.progress import Progress, StalledError
 from deploy.stack.services import Services, start_services, with_services
 from deploy.stack.watching import Observation, PartitionState, Watcher, look_at_workers
+from deploy.stack.web import ControlAddress, WebPart, choose_port, control_address
 from schemas.errors import SigmawatchError
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ _READY_SECONDS = 120.0  # for the parts to start on a loaded machine, compiling 
 _STALLED_SECONDS = 60.0  # without any progress; longer than a takeover after a crash
 _STOPPING_SECONDS = 30.0  # for a last checkpoint; then a worker gets its grace, and is killed
 _STOP_TRIES = 3
+_WEB_SECONDS = 20.0  # beyond which the run begins without waiting for its dashboard
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,6 +70,7 @@ class RunOptions:
         own_broker: the user named one.
         own_database: likewise.
         workers: how many processors.
+        web: whether the dashboard and the API are served.
         environ: this process's environment.
     """
 
@@ -77,6 +81,7 @@ class RunOptions:
     own_broker: bool = False
     own_database: bool = False
     workers: int = 1
+    web: bool = True
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,6 +102,9 @@ class Run:
         self._ports: list[int] = []
         self._sink: Part | None = None
         self._producer: Part | None = None
+        self._web: WebPart | None = None
+        self._web_port = 0
+        self._control: ControlAddress | None = None
         self._watcher: Watcher | None = None
         self._services: Services | None = None
         self._problems: list[str] = []
@@ -114,10 +122,15 @@ class Run:
         with ExitStack() as stack:
             stack.enter_context(self._heeding_signals())
             stack.callback(self._display.close)
+            if self._options.web:
+                self._web_port = choose_port(self._settings)
             self._start_services(stack)
             stack.callback(self._stop_parts)
             topic_ids, since = self._prepare()
             self._start_parts()
+            maintainer = Maintainer(self._settings, self._display.tell)
+            maintainer.start()
+            stack.callback(maintainer.stop)
             baseline = self._stand(since)
             self._watcher = Watcher(self._settings, lambda: self._ports, self._report, topic_ids, since)
             self._watcher.start()
@@ -153,6 +166,8 @@ class Run:
         self._look_after_services()
         for part in self._parts():
             part.check()
+        if self._web is not None:
+            self._web.check()
         if self._watcher is not None:
             self._display.show(self._watcher.now)
         time.sleep(_TURN_SECONDS)
@@ -273,7 +288,34 @@ class Run:
         )
         for part in (self._sink, *self._workers):
             part.start()
+        self._start_web(common)
         self._wait_until_ready()
+        self._wait_for_web()
+
+    def _start_web(self, common: Mapping[str, str | None]) -> None:
+        if not self._options.web:
+            return
+        if self._options.source.file is None:
+            self._control = control_address(self._settings)
+        self._web = WebPart(
+            self._settings,
+            self._web_port,
+            common,
+            self._ports,
+            self._control,
+            self._log_file("serve"),
+            self._display.tell,
+        )
+        self._web.start()
+
+    def _wait_for_web(self) -> None:
+        """Let people find the dashboard at the address that they are told."""
+        deadline = time.monotonic() + _WEB_SECONDS
+        while self._web is not None and self._web.starting and time.monotonic() < deadline:
+            self._check_wish()
+            self._turn()
+        if self._web is not None and not self._web.given_up:
+            self._display.tell(f"dashboard and API: {self._web.address}")
 
     def _log_file(self, name: str) -> Path:
         return self._logs / f"{name.replace(' ', '-')}.log"
@@ -324,13 +366,14 @@ class Run:
                 "--report",
                 str(self._report),
             ),
-            environment(self._settings, self._options.environ),
+            environment(self._settings, self._options.environ)
+            | (self._control.environment if self._control else {}),
             self._log_file("producer"),
             display.tell,
             ends_by_itself=True,
             before_restart=self._watcher.producer_ended,
         )
-        display.flowing(f"{self._services.places}, web view http://127.0.0.1:{self._ports[0]}/partitions")
+        display.flowing(self._places())
         self._producer.start()
         deadline = None if source.seconds is None or source.file is None else began + source.seconds
         while self._wish is Wish.RUN and not self._producer.finished:
@@ -348,6 +391,12 @@ class Run:
                 )
                 break
         self._stop_producer()
+
+    def _places(self) -> str:
+        """Where what is."""
+        assert self._services is not None
+        dashboard = f", dashboard {self._web.address}" if self._web and not self._web.given_up else ""
+        return f"{self._services.places}, web view http://127.0.0.1:{self._ports[0]}/partitions{dashboard}"
 
     def _stop_producer(self) -> None:
         """Ask it to end, with everything it sent acknowledged."""
@@ -492,3 +541,5 @@ class Run:
             if part is not None:
                 with suppress(SigmawatchError):
                     part.stop()
+        if self._web is not None:
+            self._web.stop()

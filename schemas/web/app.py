@@ -27,7 +27,7 @@ import ipaddress
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -61,6 +61,7 @@ def new_app(
     registry: CollectorRegistry | None = None,
     ready: Callable[[], str | None] = lambda: None,
     lifespan: Any = None,
+    open_paths: Collection[str] = (),
 ) -> FastAPI:
     """An app with everything that the parts have in common.
 
@@ -71,6 +72,7 @@ def new_app(
         registry: what /metrics shows, together with the requests' own metrics.
         ready: asked at /readyz; None, or why the part does not do its work now.
         lifespan: FastAPI's: an async context manager function around the app's life. What can fail belongs before it.
+        open_paths: paths, with what is below them ("/" alone is the page), that need no token.
 
     Raises:
         ConfigError: the address is off loopback, and no token is set.
@@ -87,7 +89,7 @@ def new_app(
     )
     app.router.route_class = StrictRoute
     add_error_handlers(app)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, open_paths=open_paths)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -4,7 +4,7 @@ import hmac
 import ipaddress
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -29,14 +29,21 @@ _PATIENCE_BYTES = 64 * 1024 * 1024
 
 
 class Guard:
-    """ASGI middleware; answers by itself what may not pass.
+    """ASGI middleware; answers by itself what may not pass. `open_paths` need no token, beside `OPEN`.
 
     Without a token only the names of this machine are served, so that no web page reaches a loopback port through a
     name of its own that it lets point there.
     """
 
-    def __init__(self, app: ASGIApp, settings: WebSettings, metrics: WebMetrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: WebSettings,
+        metrics: WebMetrics,
+        open_paths: Collection[str] = (),
+    ) -> None:
         self._app = app
+        self._open = (*OPEN, *open_paths)
         self._metrics = metrics
         self._largest = settings.max_body_bytes
         self._token = settings.token.get_secret_value().encode() if settings.token else None
@@ -79,7 +86,7 @@ class Guard:
         if path in PROBES:
             return
         await self._require_rate(scope)
-        if not any(path == known or path.startswith(f"{known}/") for known in OPEN):
+        if not any(path == known or (known != "/" and path.startswith(f"{known}/")) for known in self._open):
             self._require_token(headers.get("authorization", ""))
         await self._require_size(headers, receive)
 

@@ -1,0 +1,91 @@
+"""`read`: what is in the database, readings or anomalies, the newest ones or as they come."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from deploy.cli.flags import DATABASE, Given, SettingsCommand, with_settings
+from deploy.cli.questions import answering, time_us
+from deploy.cli.terminal import answers, print_json, stop_event
+from schemas.durations import parse_duration
+from schemas.errors import ConfigError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the command into the command line."""
+    app.command("read", cls=SettingsCommand, rich_help_panel="For people")(read)
+
+
+@with_settings(DATABASE)
+def read(
+    given: Given,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="The newest N at most.")
+    ] = 10,
+    loop: Annotated[bool, typer.Option("--loop", help="Then go on with what comes, until Ctrl-C.")] = False,
+    device: Annotated[
+        list[str] | None, typer.Option("--device", metavar="ID", help="Of this device; may be repeated.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="NAME", help="Of this metric; may be repeated.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="From this time on, or since so long ago, as 2h."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this time.")] = None,
+    anomalies: Annotated[bool, typer.Option("--anomalies", help="Anomalies instead of readings.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """Show readings or anomalies from the database, in the order of time: the newest ones, or with --loop all that come.
+
+    For example:
+
+      sigmawatch read --limit 100
+
+      sigmawatch read --device oven-0042 --metric temperature --since 2h --loop
+
+      sigmawatch read --anomalies --since 2026-03-01T00:00:00Z --json
+    """
+    from deploy.clients import begin, connect_database  # noqa: PLC0415 - not needed for --help
+    from deploy.stored_rows import LATE, json_of, line_of, page_of, rows_as_they_come  # noqa: PLC0415
+    from sinks.queries.selection import Selection  # noqa: PLC0415
+
+    if loop and until is not None:
+        raise ConfigError("--loop goes on, and --until ends it", "Give one of them.")
+    selection = Selection(
+        devices=tuple(device or ()),
+        metrics=tuple(metric or ()),
+        begin=_begin(since, datetime.now(UTC)),
+        end=_moment("--until", until),
+    )
+    console = answers()
+    settings = begin(given.settings())
+    with stop_event() as stop, connect_database(settings) as connection, answering():
+        connection.execute("SET default_transaction_read_only = on; SET timezone = 'UTC'; SET jit = off")
+        page = page_of(connection, anomalies=anomalies)
+        look_back = None if anomalies else LATE
+        for row in rows_as_they_come(page, selection, limit, stop if loop else None, look_back):
+            if as_json:
+                print_json(json_of(row))
+            else:
+                console.print(line_of(row))
+                console.file.flush()
+
+
+def _begin(text: str | None, now: datetime) -> datetime | None:
+    """A time, or how long ago."""
+    if text is None:
+        return None
+    try:
+        return now - timedelta(seconds=parse_duration(text))
+    except (ValueError, OverflowError):
+        return _moment("--since", text)
+
+
+def _moment(flag: str, text: str | None) -> datetime | None:
+    us = time_us(flag, text)
+    return None if us is None else _EPOCH + timedelta(microseconds=us)

@@ -1,0 +1,134 @@
+"""Connections that only read: transactions are read-only, and no statement takes forever."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+from pydantic import SecretStr
+
+from schemas.errors import SigmawatchError
+
+
+class DatabaseAwayError(SigmawatchError):
+    """The database does not answer now; the question may be asked again."""
+
+
+def reader(
+    url: SecretStr,
+    *,
+    name: str = "sigmawatch-reader",
+    timeout_seconds: float = 20.0,
+    connect_timeout: int = 10,
+) -> psycopg.Connection:
+    """A connection in autocommit mode; blocks up to `connect_timeout` seconds.
+
+    Args:
+        url: of the database; its user needs no more than SELECT.
+        name: what pg_stat_activity shows.
+        timeout_seconds: of one statement; 0 for no limit (exports).
+        connect_timeout: seconds for each address of the server.
+
+    Raises:
+        psycopg.OperationalError: the database does not answer, or refuses us.
+    """
+    connection = psycopg.connect(url.get_secret_value(), autocommit=True, **_options(name, connect_timeout))
+    try:
+        _configure(connection, timeout_seconds)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class Readers:
+    """A pool of such connections, for many threads. Connects when it is first asked; `close` ends it.
+
+    Args:
+        url: of the database.
+        size: connections at most.
+        timeout_seconds: of one statement, and of waiting for a free connection.
+        connect_timeout: seconds for each address of the server.
+    """
+
+    def __init__(
+        self, url: SecretStr, *, size: int = 4, timeout_seconds: float = 20.0, connect_timeout: int = 10
+    ) -> None:
+        def configure(connection: psycopg.Connection) -> None:
+            _configure(connection, timeout_seconds)
+
+        self._wait = min(timeout_seconds, 5.0)
+        self._pool = ConnectionPool(
+            url.get_secret_value(),
+            kwargs={"autocommit": True, **_options("sigmawatch-api", connect_timeout)},
+            min_size=0,
+            max_size=size,
+            open=False,
+            configure=configure,
+            check=ConnectionPool.check_connection,
+            max_idle=60.0,
+            name="readers",
+        )
+
+    def open(self) -> None:
+        """Begin; connects nothing yet."""
+        self._pool.open()
+
+    def close(self) -> None:
+        """End; connections in use are ended as well."""
+        self._pool.close(timeout=2.0)
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection]:
+        """A connection to ask with.
+
+        Raises:
+            DatabaseAwayError: none can be had, it broke, or the statement took too long.
+        """
+        try:
+            with self._pool.connection(timeout=self._wait) as connection:
+                yield connection
+        except PoolTimeout:
+            raise DatabaseAwayError(
+                "the database does not answer, or all connections to it are busy", "Try again in a moment."
+            ) from None
+        except psycopg.errors.QueryCanceled:
+            raise DatabaseAwayError(
+                "the database took too long for this question", "Ask for a shorter stretch of time."
+            ) from None
+        except psycopg.errors.UndefinedTable:
+            raise DatabaseAwayError(
+                "the database has no tables of ours yet", "Run `sigmawatch db migrate`."
+            ) from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseAwayError(
+                f"the database refuses to be read: {next(iter(str(error).splitlines()))}",
+                "Grant SELECT to its user.",
+            ) from None
+        except psycopg.OperationalError as error:
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DatabaseAwayError(
+                f"the database does not answer: {line}", "Try again in a moment."
+            ) from None
+
+
+def _options(name: str, connect_timeout: int) -> dict[str, Any]:
+    return {
+        "connect_timeout": connect_timeout,
+        "application_name": name,
+        "client_encoding": "utf8",
+        # Poolers dislike prepared statements, and a plan for all parameters knows nothing of the chunks asked for.
+        "prepare_threshold": None,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 30_000,
+    }
+
+
+def _configure(connection: psycopg.Connection, timeout_seconds: float) -> None:
+    connection.execute(
+        f"""SET default_transaction_read_only = on; SET statement_timeout = {round(timeout_seconds * 1000)};
+            SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC'; SET jit = off;""".encode()
+    )

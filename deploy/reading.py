@@ -125,7 +125,7 @@ def read_range(settings: "Settings", ranges: Mapping[Place, tuple[int, int]]) ->
                 yield wanted
             for message in batch.messages:
                 if offset_of(message) >= left.get(place_of(message), offset_of(message) + 1) - 1:
-                    del left[place_of(message)]
+                    left.pop(place_of(message), None)
             for place in batch.at_end:
                 left.pop(place, None)
     finally:

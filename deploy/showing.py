@@ -1,13 +1,14 @@
 """Messages for people and for programs: what `tail` prints. Pure: bytes in, text out."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from schemas.codec import Codec
+from schemas.dead_letters import redriven_topic
 from schemas.errors import CodecError, RegistryError, SigmawatchError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
 
 _CONNECT = "__connect.errors."
+_REDRIVEN = redriven_topic("")
 _SHOWN_BYTES = 48
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = frozenset({"time", "opened_at", "cleared_at", "detected_at"})
@@ -28,7 +30,7 @@ class ReadMessage:
     """A message, decoded.
 
     Attributes:
-        kind: reading, device, anomaly, state, marker, tombstone or bytes.
+        kind: reading, device, anomaly, state, marker, redriven, tombstone or bytes.
         content: its fields, for `bytes` {"base16", "problem"}.
         gave_up: of a dead letter, where it came from and why.
     """
@@ -67,6 +69,12 @@ class MessageReader:
         if topic == self._changelog or topic.endswith("-series-changelog"):
             shown_key: str | None
             shown_key, what, content = self._state(raw_key or b"", raw_value)
+        elif topic.endswith(_REDRIVEN):
+            from deploy.letters.history import unpack_attempts  # noqa: PLC0415 - letters are shown with what is here
+
+            shown_key, what = _text(raw_key or b""), "redriven"
+            attempts = [asdict(attempt) for attempt in unpack_attempts(raw_value)]
+            content = {"original": shown_key, "attempts": attempts}
         else:
             shown_key = None if raw_key is None else _text(raw_key)
             what, content = self._content(raw_value)

@@ -3,10 +3,18 @@
 The headers are Kafka Connect's (KIP-298), so that the tools that read Connect's dead letters read ours.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 Headers = list[tuple[str, bytes]]
+
+ERROR_HEADERS = "__connect.errors."
+"""What the names of Kafka Connect's headers begin with."""
+
+REDRIVE_HEADERS = "sigmawatch.redrive."
+"""What the names of our headers begin with, on a message that was put back from the dead letters."""
 
 _DAY_US = 86_400_000_000
 
@@ -65,6 +73,11 @@ def dlq_topic(topic: str) -> str:
     return f"{topic}.dlq"
 
 
+def redriven_topic(topic: str) -> str:
+    """Name of the topic that keeps which dead letters of `topic` were put back."""
+    return f"{dlq_topic(topic)}.redriven"
+
+
 def dead_letter_headers(
     topic: str,
     partition: int,
@@ -99,4 +112,39 @@ def dead_letter_headers(
         "exception.message": message,
         "exception.stacktrace": "",
     }
-    return [(f"__connect.errors.{name}", value.encode()) for name, value in values.items()]
+    return [(f"{ERROR_HEADERS}{name}", value.encode()) for name, value in values.items()]
+
+
+def redrive_headers(letter_id: str, times: int, consumers: Iterable[str]) -> Headers:
+    """Headers of a message that is put back onto its topic.
+
+    Args:
+        letter_id: the original, as `sigmawatch dlq` names it.
+        times: how often it was put back, this time counted.
+        consumers: the groups that gave it up, for which it is put back.
+    """
+    groups = sorted(consumers)
+    values = {"letter": letter_id, "times": str(times), "for": ",".join(groups)}
+    if "" in groups:  # one of them did not give its name: it is for all
+        del values["for"]
+    return [(f"{REDRIVE_HEADERS}{name}", value.encode()) for name, value in values.items()]
+
+
+def is_meant_for(headers: Any, consumer: str) -> bool:
+    """Whether a message concerns a consumer: False for one that was put back for others, as it took the original.
+
+    Whose effects do not double by a repeated message (a key in a database) need not ask.
+
+    Args:
+        headers: a message's, pairs of name and value as Kafka's clients give them; None where it has none.
+        consumer: the group.
+    """
+    for name, value in headers or ():
+        if name == f"{REDRIVE_HEADERS}for" and value is not None:
+            return consumer.encode() in value.split(b",")
+    return True
+
+
+def without_our_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
+    """The headers that the original had."""
+    return [(name, value) for name, value in headers if not name.startswith((ERROR_HEADERS, REDRIVE_HEADERS))]

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
     ResourceType,
 )
 
-from schemas.dead_letters import dlq_topic
+from schemas.dead_letters import dlq_topic, redriven_topic
 from schemas.errors import TopicError
 from schemas.settings import Settings
 
@@ -73,6 +73,10 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         (topics.replies, 1, _HOUR, "what the workers answer"),
         *(
             (dlq_topic(name), 1, _DEAD_LETTERS, f"what of {name} could not be processed")
+            for name in (topics.readings, topics.devices, topics.anomalies)
+        ),
+        *(
+            (redriven_topic(name), 1, _COMPACT, f"which dead letters of {name} were put back")
             for name in (topics.readings, topics.devices, topics.anomalies)
         ),
     ]

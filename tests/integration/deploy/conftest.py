@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import psycopg
 import pytest
 
 from deploy.embedded import EmbeddedPostgres, cache_folder
+from tests.support.sinks import plain_database as plain_database  # noqa: PLC0414 - a fixture of the tests here
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 240.0
@@ -78,10 +79,12 @@ class Stack:
             said += line
         return said
 
-    def wait_for_readings(self, process: subprocess.Popen) -> None:
-        """Read stderr until a status line, of which one comes every 5 s, counts readings."""
-        while not re.search(r"[1-9][\d,]* produced", self.wait_for_line(process, " produced")):
-            pass
+    def wait_for_readings(self, process: subprocess.Popen) -> str:
+        """Read stderr until a status line, of which one comes every 5 s, counts readings; all of it so far."""
+        said = ""
+        while not re.search(r"[1-9][\d,]* produced", said):
+            said += self.wait_for_line(process, " produced")
+        return said
 
     def processes(self, *words: str) -> list[int]:
         """Processes that belong to this state folder, with all `words` in their command lines."""
@@ -109,10 +112,10 @@ class Stack:
             if process.poll() is None:
                 process.kill()
             process.communicate(timeout=60)
-        deadline = time.monotonic() + 60
-        while left := self.processes():
-            assert time.monotonic() < deadline, f"still running: {left}"
-            time.sleep(0.1)
+        self.until_nothing_runs()
+
+    def until_nothing_runs(self) -> None:
+        until(lambda: not self.processes(), 120, lambda: f"{self.processes()} have ended", pause=0.1)
 
 
 def assert_exact(ended):

@@ -14,6 +14,8 @@ from tests.support.servers import docker_images
 
 ROOT = Path(__file__).parents[3]
 WRAPPED, IMAGE = "sigmawatch-test-base", "sigmawatch:test"
+LABEL = "sigmawatch.test"
+"""Of the base, so that every image that is built on it has it, also stages that get no name."""
 PYTHON_BASES = ("python:3.13-slim-trixie", "python:3.13-slim", "python:3.12-slim", "python:3.11-slim")
 DEBIAN_BASES = ("debian:trixie-slim", "debian:trixie", "local/trixie:min")
 NETWORK = ("--network", "host")
@@ -59,14 +61,37 @@ def require_image(*wanted: str) -> str:
 
 
 def build_image(folder: Path) -> str:
-    """Build the image; it stays, as the next build's cache. Of several test processes one builds at a time."""
+    """Build the image; it stays, as the next build's cache, and what it replaces goes.
+
+    Of several test processes one builds at a time.
+    """
     base = require_image(*PYTHON_BASES, *DEBIAN_BASES)
     lock = FolderLock(Path(tempfile.gettempdir()) / "sigmawatch-test-image", "building the test image")
     with lock.acquire(BUILD_SECONDS):
+        before, left = _image_id(IMAGE), _untagged()
         wrapped = _wrap(base, folder)
         build = ("build", *NETWORK, "--file", "deploy/images/Dockerfile")
         docker(*build, "--build-arg", f"BASE_IMAGE={wrapped}", "--tag", IMAGE, str(ROOT))
+        if before != _image_id(IMAGE):
+            _remove({before} | left)
     return IMAGE
+
+
+def _image_id(name: str) -> str:
+    """Empty where there is no such image."""
+    return docker("images", "--quiet", "--no-trunc", name).stdout.strip()
+
+
+def _untagged() -> set[str]:
+    """Images of these tests' builds that have lost their names, as stages of builds never have any."""
+    ours = ("--filter", "dangling=true", "--filter", f"label={LABEL}")
+    return set(docker("images", "--quiet", "--no-trunc", *ours).stdout.split())
+
+
+def _remove(images: set[str]) -> None:
+    """By their ids, one at a time: one that a container still runs stays."""
+    for image in images - {""}:
+        docker("rmi", image, check=False)
 
 
 def _wrap(base: str, folder: Path) -> str:
@@ -75,7 +100,7 @@ def _wrap(base: str, folder: Path) -> str:
         name: value for name, value in os.environ.items() if name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
     }
     bundle = next((os.environ[name] for name in ("PIP_CERT", "SSL_CERT_FILE") if os.environ.get(name)), None)
-    lines = [f"FROM {base}"]
+    lines = [f"FROM {base}", f"LABEL {LABEL}=1"]
     if bundle is not None and Path(bundle).is_file():
         (folder / "certificates.pem").write_bytes(Path(bundle).read_bytes())
         lines.append("COPY certificates.pem /etc/certificates.pem")

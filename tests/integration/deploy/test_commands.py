@@ -63,6 +63,7 @@ def test_from_topics_to_a_recording_and_back(sigmawatch, tmp_path):
     assert all(lines[: len(lines) // 2] == lines[len(lines) // 2 :] for lines in by_partition.values())
 
 
+@pytest.mark.most_real
 def test_a_file_and_the_window_that_suits_it(sigmawatch, tmp_path, capfd):
     sigmawatch("topics", "create")
     file = tmp_path / "hourly.csv"
@@ -76,6 +77,7 @@ def test_a_file_and_the_window_that_suits_it(sigmawatch, tmp_path, capfd):
     assert "the 48 readings before it are published and acknowledged" in refused
 
 
+@pytest.mark.most_real
 def test_tail_follows_from_the_end_only_what_is_new(fresh_broker, sigmawatch, monkeypatch):
     sigmawatch("topics", "create")
     sigmawatch("simulate", "--duration", "1", "--speed", "max", "--rate", "100", "--seed", "1")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.integration.deploy.containers import (
     require_image,
 )
 from tests.support.servers import DATABASE_IMAGES, KAFKA_IMAGES
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
@@ -63,11 +63,7 @@ class Project:
         return self("logs", "--no-color", "--tail", "30", *OURS, check=False).stdout[-6000:]
 
     def until(self, condition, seconds):
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"not within {seconds} s:\n{self.logs()}"
-            time.sleep(0.5)
-        return value
+        return until(condition, seconds, self.logs, pause=0.5)
 
     def healthy(self):
         """Whether all containers are, and `prepare` has done its work."""

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -12,6 +11,7 @@ from deploy.embedded import free_port
 from schemas.settings import load_settings
 from schemas.topics import create_topics, topic_specs
 from tests.integration.deploy.containers import NETWORK, build_image, compiled_since_start, docker
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
@@ -44,14 +44,6 @@ def page(port, path):
         connection.close()
 
 
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what()}"
-        time.sleep(0.3)
-    return value
-
-
 def test_it_runs_as_nobody_in_particular(image):
     assert docker("run", "--rm", image, "--version").stdout.startswith("sigmawatch ")
     whoami = docker("run", "--rm", "--entrypoint", "id", image, "-u")
@@ -77,7 +69,7 @@ def test_a_worker_of_the_image_processes_readings(image, fresh_broker):
         def log():
             return docker("logs", worker).stderr[-3000:]
 
-        until(lambda: page(port, "/readyz")[0] == 200, 240, log)
+        until(lambda: page(port, "/readyz")[0] == 200, 240, log, pause=0.3)
         fleet = ("simulate", "--duration=3", "--rate=100", "--json", f"--bootstrap-servers={servers}")
         produced = json.loads(docker("run", "--rm", *NETWORK, image, *fleet).stdout)["produced"]
         assert produced > 100
@@ -86,7 +78,7 @@ def test_a_worker_of_the_image_processes_readings(image, fresh_broker):
             partitions = json.loads(page(port, "/partitions")[1] or b"{}")
             return sum(counts["readings"] for counts in partitions.values()) == produced
 
-        until(counted, 120, log)
+        until(counted, 120, log, pause=0.3)
         health = docker("exec", worker, "python", "-m", "deploy.images.healthcheck", check=False)
         assert health.returncode == 0, health.stderr
         assert compiled_since_start(worker) == []

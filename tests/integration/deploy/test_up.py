@@ -8,7 +8,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 def test_a_run_and_a_second_one_that_finds_its_readings(stack):
-    verdict = assert_exact(stack.run("up", "--duration", "6", "--json", *LIVELY))
+    soon = ("--set", "processor.minimum_readings=20")  # of the sixty of each series
+    verdict = assert_exact(stack.run("up", "--duration", "6", "--json", *LIVELY, *soon))
     assert verdict == {
         "readings": {"produced": 1800, "processed": 1800, "stored": 1800},
         "anomalies": {"opened": verdict["anomalies"]["opened"], "stored": verdict["anomalies"]["stored"]},

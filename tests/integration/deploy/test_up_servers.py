@@ -31,7 +31,5 @@ def test_servers_of_ones_own_with_what_is_in_them_already(stack, fresh_broker, d
 def test_on_apache_kafka(stack):
     if reason := kafka_available():
         pytest.skip(f"Apache Kafka cannot be had: {reason}")
-    first = assert_exact(stack.run("up", "--broker", "kafka", "--duration", "3", "--json", *LIVELY))
-    second = assert_exact(stack.run("up", "--broker", "kafka", "--duration", "3", "--json", *LIVELY))
-    assert first["readings"]["produced"] == second["readings"]["produced"] == 900
-    assert stack.rows("SELECT count(*) FROM readings") == [(1800,)]
+    verdict = assert_exact(stack.run("up", "--broker", "kafka", "--duration", "3", "--json", *LIVELY))
+    assert verdict["readings"] == {"produced": 900, "processed": 900, "stored": 900}

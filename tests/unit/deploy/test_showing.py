@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
+from deploy.letters.history import Attempt, pack_attempts
 from deploy.showing import MessageReader, human_line, iso, json_line
 from processors.changelog import Marker, marker_key, state_key
 from processors.engine.batch import ReadingBatch
@@ -160,3 +161,12 @@ def test_whatever_the_bytes_there_is_a_line(topic, value, key):
 )
 def test_iso(time_us, text):
     assert iso(time_us) == text
+
+
+def test_what_was_put_back():
+    value = pack_attempts([Attempt(3, 9, "2026-03-01T00:00:00Z", ("sink",))])
+    line, text = shown("readings.dlq.redriven", value, key=b"readings/3@4#abc")
+    assert line["redriven"]["original"] == "readings/3@4#abc"
+    assert [attempt["offset"] for attempt in line["redriven"]["attempts"]] == [9]
+    assert "readings/3@4#abc" in text
+    assert shown("readings.dlq.redriven", b"\xff", key=None)[0]["redriven"]["attempts"] == []

@@ -24,6 +24,8 @@ from pydantic.fields import FieldInfo
 from schemas import failpoints
 from schemas.durations import format_duration
 from schemas.errors import ConfigError
+from schemas.settings_api import ApiSettings
+from schemas.settings_database import DatabaseSettings
 from schemas.settings_devices import (
     BridgeSettings,
     ControlSettings,
@@ -33,8 +35,8 @@ from schemas.settings_devices import (
     WebSettings,
 )
 from schemas.settings_kinds import MASK, ClientOptions, Integer, Number, Port, Section, is_secret_option
+from schemas.settings_notify import MqttSinkSettings, NotifySettings
 from schemas.settings_pipeline import (
-    DatabaseSettings,
     KafkaSettings,
     LogSettings,
     LogSinkSettings,
@@ -59,6 +61,7 @@ OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, failpoints.VARIABLE})
 __all__ = [
     "MASK",
     "OTHER_VARIABLES",
+    "ApiSettings",
     "BridgeSettings",
     "ClientOptions",
     "ControlSettings",
@@ -70,6 +73,8 @@ __all__ = [
     "LogSinkSettings",
     "ModelSettings",
     "MqttSettings",
+    "MqttSinkSettings",
+    "NotifySettings",
     "Number",
     "Port",
     "ProcessorSettings",
@@ -101,6 +106,9 @@ class Settings(Section):
     models: ModelSettings = ModelSettings()
     sink: SinkSettings = SinkSettings()
     log_sink: LogSinkSettings = LogSinkSettings()
+    notify: NotifySettings = NotifySettings()
+    api: ApiSettings = ApiSettings()
+    mqtt_sink: MqttSinkSettings = MqttSinkSettings()
     database: DatabaseSettings = DatabaseSettings()
     simulate: SimulateSettings = SimulateSettings()
     control: ControlSettings = ControlSettings()

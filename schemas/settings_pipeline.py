@@ -1,4 +1,4 @@
-"""Settings of the pipeline itself: cluster, topics, processor, models, sinks, database, logs."""
+"""Settings of the pipeline itself: cluster, topics, processor, models, sinks, logs."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -6,7 +6,6 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.settings_kinds import (
-    DatabaseUrl,
     Duration,
     Group,
     Hosts,
@@ -186,18 +185,6 @@ class LogSinkSettings(Section):
         default=100_000_000, ge=1024, description="Size at which the file is rotated."
     )
     keep_files: Integer = Field(default=10, ge=1, description="Rotated files that are kept.")
-
-
-class DatabaseSettings(Section):
-    """PostgreSQL, best with TimescaleDB."""
-
-    url: DatabaseUrl | None = Field(
-        default=None, description="postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
-    )
-    pool_size: Integer = Field(default=4, ge=1, le=1000, description="Connections at most, of one process.")
-    connect_timeout: Duration = Field(
-        default=10.0, gt=0, description="Time to wait for one connection before the next attempt."
-    )
 
 
 class LogSettings(Section):

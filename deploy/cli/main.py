@@ -11,11 +11,18 @@ from deploy.cli import (
     bridging,
     consuming,
     controlling,
+    database,
     detecting,
+    doctoring,
     evaluating,
+    exporting,
     ingesting,
+    letters,
     modelling,
+    notifying,
     producing,
+    reading_rows,
+    serving,
     simulating,
     stacking,
     tailing,
@@ -93,10 +100,17 @@ bridging.add_commands(app)
 ingesting.add_commands(app)
 consuming.add_commands(app)
 tailing.add_commands(app)
+letters.add_commands(app)
+serving.add_commands(app)
+reading_rows.add_commands(app)
+exporting.add_commands(app)
 evaluating.add_commands(app)
 modelling.add_commands(app)
+notifying.add_commands(app)
 detecting.add_commands(app)
 administering.add_commands(app)
+database.add_commands(app)
+doctoring.add_commands(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,6 +28,7 @@ def add_commands(app: typer.Typer) -> None:
     Flag("--window", "processor.window", "DURATION"),
     Flag("--k", "processor.k", "NUMBER"),
     Flag("--minimum-readings", "processor.minimum_readings", "N"),
+    Flag("--port", "api.port", "PORT"),
     DATABASE,
     BROKER,
     REGISTRY,
@@ -65,7 +66,9 @@ def up(
     as_json: Annotated[
         bool, typer.Option("--json", help="End with the summary as one JSON object on stdout.")
     ] = False,
-    port: Annotated[int | None, typer.Option("--port", hidden=True, metavar="PORT")] = None,
+    web: Annotated[
+        bool, typer.Option("--serve/--no-serve", help="Serve the dashboard and the query API beside it.")
+    ] = True,
 ) -> None:
     """Run the whole pipeline on this machine, with nothing installed: broker, database, processor, sink, and readings.
 
@@ -74,6 +77,9 @@ def up(
     own. On a terminal you see live what happens. At the end (--duration, the end of the file, or Ctrl-C) everything in
     flight is processed and stored, and then counted: each reading must be processed once and stored once, or the
     summary names it and the exit code is 1. A second Ctrl-C leaves at once.
+
+    The dashboard and the query API (`sigmawatch serve`) are at http://127.0.0.1:8090/, or at the next port that is free;
+    --port names one. Below /control there is the simulator's control API.
 
     The database stays in the state folder, so that the next `up` finds it; `sigmawatch down --purge` removes it.
 
@@ -89,8 +95,7 @@ def up(
     """
     from deploy.cli.upping import UpRequest, run_up  # noqa: PLC0415 - not needed for --help
 
-    del port  # reserved for the dashboard
-    request = UpRequest(given, duration, replay, speed, broker, workers, as_json=as_json)
+    request = UpRequest(given, duration, replay, speed, broker, workers, web=web, as_json=as_json)
     raise Finished(run_up(request))
 
 

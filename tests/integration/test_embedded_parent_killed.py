@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psycopg
@@ -17,6 +16,7 @@ from deploy.embedded import (
     kafka_available,
     port_answers,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -61,9 +61,9 @@ def test_nothing_is_left_and_the_next_start_finds_the_data(tmp_path: Path, broke
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
     if broker_name == "kafka":
         KafkaBroker(tmp_path).start().stop()
-    deadline = time.monotonic() + 90
-    while processes_on(tmp_path) or any(map(port_answers, said["ports"])):
-        assert time.monotonic() < deadline, f"still running: {processes_on(tmp_path)}"
-        time.sleep(0.05)
+    until(
+        lambda: not processes_on(tmp_path) and not any(map(port_answers, said["ports"])),
+        what=lambda: f"{processes_on(tmp_path)} have ended",
+    )
     assert not any(Path(f"/proc/{pid}").exists() for pid in said["pids"])
     TansuBroker(tmp_path).start().stop()

@@ -79,6 +79,7 @@ def environment_of(pipeline: Pipeline) -> dict[str, str]:
         **kept,
         "SIGMAWATCH_TOPICS__PARTITIONS": str(pipeline.partitions),
         "SIGMAWATCH_KAFKA__BOOTSTRAP_SERVERS": pipeline.servers,
+        "SIGMAWATCH_CONTROL__TIMEOUT": "20s",  # a worker on a busy machine takes its time
         **{f"SIGMAWATCH_TOPICS__{name}": topic for name, topic in topics.items()},
     }
 
@@ -90,7 +91,9 @@ def with_topics(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def command(pipeline: Pipeline, *arguments: str, seconds: float = 60.0) -> "subprocess.CompletedProcess[str]":
+def command(
+    pipeline: Pipeline, *arguments: str, seconds: float = 120.0
+) -> "subprocess.CompletedProcess[str]":
     """Run a `sigmawatch` command with the same settings to its end."""
     return subprocess.run(
         [sys.executable, "-m", "deploy.cli", *arguments],

@@ -80,7 +80,7 @@ def test_a_lock_waits_for_one_that_is_let_go(tmp_path: Path) -> None:
     first = FolderLock(tmp_path, "x").acquire()
     timer = threading.Timer(0.2, first.release)
     timer.start()
-    with FolderLock(tmp_path, "x").acquire(wait_seconds=10):
+    with FolderLock(tmp_path, "x").acquire(wait_seconds=60):
         pass
     timer.join()
 

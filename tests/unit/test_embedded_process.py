@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.embedded.errors import StartError
 from deploy.embedded.process import Identity, ManagedProcess, user_namespaces_work
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
@@ -25,7 +24,7 @@ program = ["/bin/sh", "-c", "setsid sleep 600 & echo $! > child; echo up; wait"]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
 process = ManagedProcess(program, name="sleeper", cwd=folder, log_file=folder / "log", grace_seconds=2)
 process.start()
-process.wait_ready(lambda: "up" in process.log_tail(), 10)
+process.wait_ready(lambda: "up" in process.log_tail(), 60)
 try:
     print(process.pid, flush=True)
     time.sleep(600)
@@ -33,15 +32,6 @@ except KeyboardInterrupt:
     time.sleep(0.3)
     print("alive" if process.alive else "dead", flush=True)
 """
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def runs(pid: int) -> bool:
@@ -74,7 +64,7 @@ def test_it_starts_and_stops(tmp_path: Path) -> None:
 
 def test_the_exit_status_is_the_programs() -> None:
     process = ManagedProcess(["/bin/sh", "-c", "exit 7"], name="seven").start()
-    assert process.wait(10) == 7
+    assert process.wait(60) == 7
     assert process.stop() == 7
 
 
@@ -89,7 +79,7 @@ def test_environment_is_added_and_taken(tmp_path: Path, monkeypatch: pytest.Monk
     argv = ["/bin/sh", "-c", 'echo "${ADDED}-${TAKEN:-none}"; pwd']
     env = {"ADDED": "yes", "TAKEN": None}
     process = ManagedProcess(argv, name="env", env=env, cwd=tmp_path, log_file=tmp_path / "log").start()
-    process.wait(10)
+    process.wait(60)
     assert process.log_tail() == f"yes-none\n{tmp_path}"
 
 
@@ -98,7 +88,7 @@ def test_a_program_that_ends_early_shows_its_last_words(tmp_path: Path) -> None:
     argv = ["/bin/sh", "-c", "echo cannot bind; exit 3"]
     process = ManagedProcess(argv, name="the broker", log_file=tmp_path / "log").start()
     with pytest.raises(StartError, match=r"the broker ended with status 3(?s:.*)cannot bind") as caught:
-        process.wait_ready(lambda: False, 10)
+        process.wait_ready(lambda: False, 60)
     assert "former run" not in str(caught.value)
 
 
@@ -118,7 +108,7 @@ def test_a_program_that_is_not_there() -> None:
 def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     argv = ["/bin/sh", "-c", "trap '' TERM; echo up; while true; do sleep 0.1; done"]
     process = ManagedProcess(argv, name="deaf", log_file=tmp_path / "log").start()
-    process.wait_ready(lambda: "up" in process.log_tail(), 10)
+    process.wait_ready(lambda: "up" in process.log_tail(), 60)
     assert process.stop(grace_seconds=0.2) == -signal.SIGKILL
 
 
@@ -128,19 +118,19 @@ def test_a_paused_one_can_be_resumed_and_stopped() -> None:
 
     with ManagedProcess(["sleep", "600"], name="sleeper") as process:
         process.pause()
-        assert state() == "T"
+        until(lambda: state() == "T")
         assert process.alive
         process.resume()
-        assert until(lambda: state() == "S")
+        until(lambda: state() == "S")
         process.pause()
-        assert until(lambda: state() == "T")
+        until(lambda: state() == "T")
     assert process.returncode == -signal.SIGTERM
 
 
 def test_it_takes_its_children_along(tmp_path: Path) -> None:
     argv = ["/bin/sh", "-c", "setsid sleep 600 & echo $! > child; exec sleep 600"]
     with ManagedProcess(argv, name="family", cwd=tmp_path, log_file=tmp_path / "log"):
-        assert until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
+        until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
         child = int((tmp_path / "child").read_text())
         assert runs(child)
     assert not runs(child)
@@ -158,7 +148,7 @@ def test_it_ends_with_us_however_we_end(tmp_path: Path, number: signal.Signals) 
         assert runs(child)
         starter.send_signal(number)
         starter.wait()
-    assert until(lambda: not runs(program) and not runs(child))
+    until(lambda: not runs(program) and not runs(child))
 
 
 def test_it_ends_with_a_kill_of_its_guard(tmp_path: Path) -> None:
@@ -166,8 +156,8 @@ def test_it_ends_with_a_kill_of_its_guard(tmp_path: Path) -> None:
         assert process.pid is not None
         guard = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(guard, signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL
-        assert until(lambda: not runs(process.pid or 0))
+        assert process.wait(60) == -signal.SIGKILL
+        until(lambda: not runs(process.pid or 0))
 
 
 def test_ctrl_c_reaches_us_and_not_the_program(tmp_path: Path) -> None:
@@ -178,7 +168,7 @@ def test_ctrl_c_reaches_us_and_not_the_program(tmp_path: Path) -> None:
         program = int(starter.stdout.readline())
         os.killpg(starter.pid, signal.SIGINT)
         assert starter.stdout.readline() == "alive\n"
-        assert starter.wait(20) == 0
+        assert starter.wait(60) == 0
     assert not runs(program)  # stopped at the interpreter's exit
 
 
@@ -194,7 +184,7 @@ def test_in_a_user_namespace_files_stay_ours(tmp_path: Path) -> None:
     argv = ["/bin/sh", "-c", "id -u; touch made; chmod 600 made"]
     identity = Identity(65534, 65534, namespace=True)
     process = ManagedProcess(argv, name="id", cwd=tmp_path, log_file=tmp_path / "log", identity=identity)
-    assert process.start().wait(10) == 0
+    assert process.start().wait(60) == 0
     assert process.log_tail() == "65534"
     assert (tmp_path / "made").stat().st_uid == os.geteuid()
 
@@ -204,5 +194,5 @@ def test_as_another_user(tmp_path: Path) -> None:
     argv = ["/bin/sh", "-c", "id -u; id -g; id -G"]
     identity = Identity(65534, 65534)
     process = ManagedProcess(argv, name="id", cwd=Path("/"), log_file=tmp_path / "log", identity=identity)
-    assert process.start().wait(10) == 0
+    assert process.start().wait(60) == 0
     assert process.log_tail() == "65534\n65534\n65534"

@@ -11,7 +11,8 @@ from sinks.anomaly_log import AnomalyLog, AnomalyLogOptions
 from sinks.dead_letters import dead_letter_office
 from sinks.kafka import consumer_defaults
 from sinks.logs import Counts
-from tests.support.sinks import CODEC, SHORT_SESSION, Topics, anomaly, running, wait_until
+from tests.support.sinks import CODEC, SHORT_SESSION, Topics, anomaly, running
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +40,12 @@ def test_every_anomaly_is_one_line_over_restarts(topics: Topics, tmp_path: Path)
     topics.send_anomalies([anomaly(n) for n in range(20)])
     topics.send(topics.anomalies, [(b"k", b"rubbish")])
     with running(log_of(topics, path)) as log:
-        wait_until(lambda: log.counts == Counts(stored=20, dead_letters=1), "first part")
+        until(lambda: log.counts == Counts(stored=20, dead_letters=1), what="first part")
         assert log.ready
         assert log.alive
     topics.send_anomalies([anomaly(n) for n in range(20, 30)])
     with running(log_of(topics, path)):
-        wait_until(lambda: len(numbers(path)) >= 30, "second part")
+        until(lambda: len(numbers(path)) >= 30, what="second part")
     assert numbers(path) == list(range(30))
     (letter,) = topics.read_all(f"{topics.anomalies}.dlq", 1)
     assert letter.value() == b"rubbish"
@@ -54,11 +55,11 @@ def test_lines_that_rotation_threw_away_do_not_come_back(topics: Topics, tmp_pat
     path = tmp_path / "anomalies.jsonl"
     topics.send_anomalies([anomaly(n) for n in range(40)])
     with running(log_of(topics, path)) as log:
-        wait_until(lambda: log.counts.stored == 40, "first part")
+        until(lambda: log.counts.stored == 40, what="first part")
     path.unlink()  # the user's own housekeeping
     topics.send_anomalies([anomaly(n) for n in range(40, 60)])
     with running(log_of(topics, path)) as log:
-        wait_until(lambda: log.counts.stored >= 20, "second part")
+        until(lambda: log.counts.stored >= 20, what="second part")
     assert numbers(path) == list(range(40, 60))
 
 
@@ -66,10 +67,10 @@ def test_a_recreated_topic_is_read_from_its_start(topics: Topics, tmp_path: Path
     path = tmp_path / "anomalies.jsonl"
     topics.send_anomalies([anomaly(n) for n in range(10)])
     with running(log_of(topics, path)) as log:
-        wait_until(lambda: log.counts.stored == 10, "first life")
+        until(lambda: log.counts.stored == 10, what="first life")
     topics.delete(topics.anomalies)
     topics.create(topics.anomalies)
     topics.send_anomalies([anomaly(n) for n in range(100, 130)])
     with running(log_of(topics, path)) as log:
-        wait_until(lambda: log.counts.stored >= 30, "second life")
+        until(lambda: log.counts.stored >= 30, what="second life")
     assert numbers(path) == [*range(10), *range(100, 130)]

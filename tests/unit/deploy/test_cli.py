@@ -33,8 +33,10 @@ def test_these_are_the_commands():
         "up", "down", "simulate", "scenarios", "fleets", "replay", "record", "ingest", "bridge mqtt", "fault inject",
         "fault status", "fault clear", "devices list", "devices show", "devices create", "devices update", "devices delete",
         "devices types", "process", "sink timescale", "sink log", "tail",
+        "dlq list", "dlq show", "dlq redrive", "doctor", "export", "read", "serve",
+        "sink notify", "sink mqtt", "notify test", "notify check", "notify status",
         "evaluate faults", "evaluate nab", "quality", "model train", "model status", "model show", "detection check", "detection show", "topics create",
-        "topics check", "schemas register", "schemas check", "db migrate", "db status", "settings",
+        "topics check", "schemas register", "schemas check", "db migrate", "db status", "db maintain", "db roles", "settings",
     }  # fmt: skip
 
 
@@ -80,6 +82,8 @@ def test_help_imports_nothing_heavy():
         (["process", "--config", "/nonexistent.yaml"], 2, "/nonexistent.yaml"),
         (["db", "migrate"], 2, "no database is named"),
         (["sink", "timescale"], 2, "database.url is not set"),
+        (["sink", "notify"], 2, "notify.routes is not set"),
+        (["sink", "mqtt"], 2, "mqtt_sink.url is not set"),
         (["schemas", "register"], 2, "schema_registry.url is not set"),
         (["tail", "readings", "--from", "middle"], 2, "Give beginning or end"),
         (["up", "--wide"], 2, "Name the file with --replay"),

@@ -11,7 +11,8 @@ from deploy.control_client import ControlClient
 from producers.control.app import controlled
 from schemas.errors import ConfigError
 from schemas.settings import ControlSettings, Settings
-from tests.support.running_fleet import device_types, running_fleet, until
+from tests.support.running_fleet import device_types, running_fleet
+from tests.support.waiting import until
 
 TOKEN = "correct-horse-battery"
 

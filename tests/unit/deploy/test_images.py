@@ -69,7 +69,7 @@ def services():
 
 def test_the_compose_file_publishes_on_loopback_only(services):
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -84,7 +84,7 @@ def test_every_container_is_bounded_and_comes_back(services):
 
 def test_one_service_builds_the_image_and_all_of_ours_wait_for_it(services):
     ours = {name: service for name, service in services.items() if service["image"] == "sigmawatch"}
-    assert set(ours) == {"prepare", "process", "sink", "simulate"}
+    assert set(ours) == {"prepare", "process", "sink", "maintain", "serve", "simulate"}
     assert [name for name, service in ours.items() if "build" in service] == ["prepare"]
     for name in ours.keys() - {"prepare"}:
         assert ours[name]["depends_on"] == {"prepare": {"condition": "service_completed_successfully"}}
@@ -92,7 +92,7 @@ def test_one_service_builds_the_image_and_all_of_ours_wait_for_it(services):
 
 def test_only_who_needs_the_password_gets_it(services):
     knowing = {name for name, service in services.items() if "POSTGRES_PASSWORD" in str(service)}
-    assert knowing == {"database", "prepare", "sink"}
+    assert knowing == {"database", "prepare", "sink", "maintain", "serve"}
 
 
 def test_the_example_environment_has_every_variable_with_its_default():
@@ -107,7 +107,7 @@ def test_the_parts_commands_are_ours(services, capsys):
     shell = services["prepare"]["entrypoint"][-1].split("; ")
     commands = [shlex.split(command.removeprefix("sigmawatch ")) for command in shell]
     commands += [service["command"] for service in services.values() if "command" in service]
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         assert main([*command, "--help"]) == 0, capsys.readouterr().err
     assert main(["simulate", "--no-such-flag", "--help"]) == 2

@@ -15,6 +15,8 @@ from deploy.stack.plan import (
     median_interval,
     window_overrides,
 )
+from producers.simulation.assembling import make_fleet
+from producers.simulation.choosing import choose, options_of
 from schemas.readings import Reading
 from schemas.settings import load_settings
 
@@ -84,6 +86,18 @@ def test_demo_settings_give_way_to_the_users():
     assert chosen == {"simulate.anomaly_rate": "0.001"}
     slow = demo_overrides(load_settings(None, {"simulate.interval": "1m"}, {}))
     assert load_settings(None, slow, {}).processor.window == 6000.0
+
+
+@pytest.mark.parametrize("begin_us", [1_790_000_000_000_000 + n * 86_461_000_000 for n in range(5)])
+def test_the_fleet_of_up_is_mixed_and_has_faults_within_half_a_minute(begin_us):
+    """What `make demo` shows, whenever it is started."""
+    settings = load_settings(None, demo_overrides(load_settings(None, None, {})), {})
+    chosen = choose(options_of(settings))
+    fleet = make_fleet(chosen)
+    begin = -(-begin_us // chosen.interval_us) * chosen.interval_us
+    batch = fleet.between(begin, begin + 30_000_000)
+    assert len({each.type for each in fleet.devices}) > 10
+    assert len({fleet.table.faults[number] for number in batch.fault.tolist() if number >= 0}) >= 2
 
 
 def test_the_fleet_of_up_never_goes_by_mqtt():

@@ -24,6 +24,9 @@ def test_the_table():
         "readings.dlq": 1,
         "devices.dlq": 1,
         "anomalies.dlq": 1,
+        "readings.dlq.redriven": 1,
+        "devices.dlq.redriven": 1,
+        "anomalies.dlq.redriven": 1,
     }
     assert table["readings"].config == {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
     assert table["devices"].config == {"cleanup.policy": "compact"}
@@ -31,6 +34,7 @@ def test_the_table():
     assert table["simulator.commands"].config == table["simulator.replies"].config
     assert table["simulator.commands"].config["retention.ms"] == str(DAY_MS // 24)
     assert table["readings.dlq"].config["retention.ms"] == str(30 * DAY_MS)
+    assert table["readings.dlq.redriven"].config == {"cleanup.policy": "compact"}
     assert all(spec.purpose and spec.replication_factor == 1 for spec in table.values())
 
 
@@ -48,7 +52,8 @@ def test_names_and_sizes_come_from_the_settings():
         processor=ProcessorSettings(group="g"),
     )
     table = {spec.name: spec for spec in topic_specs(settings)}
-    assert set(table) == {"r", "d", "a", "c", "p", "g-series-changelog", "r.dlq", "d.dlq", "a.dlq"}
+    letters = {f"{name}.dlq{end}" for name in "rda" for end in ("", ".redriven")}
+    assert set(table) == {"r", "d", "a", "c", "p", "g-series-changelog", *letters}
     assert table["g-series-changelog"].partitions == table["r"].partitions == 3
     assert all(
         spec.config["min.insync.replicas"] == "2" and spec.replication_factor == 3 for spec in table.values()

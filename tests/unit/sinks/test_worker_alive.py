@@ -3,7 +3,8 @@ from pydantic import SecretStr
 
 from sinks.timescale.connection import connector
 from sinks.timescale.worker import Worker, WorkerOptions
-from tests.support.sinks import CODEC, running, wait_until
+from tests.support.sinks import CODEC, running
+from tests.support.waiting import until
 
 
 def test_a_database_that_is_away_at_the_start_is_no_reason_for_a_restart() -> None:
@@ -16,7 +17,7 @@ def test_a_database_that_is_away_at_the_start_is_no_reason_for_a_restart() -> No
 
     options = WorkerOptions("sink", {}, "readings", "anomalies", "devices", longest_wait=0.05)
     with running(Worker(options, CODEC, connect, lambda _: None, clock=lambda: now[0])) as worker:
-        wait_until(lambda: tries[0] > 1, "the second try")
+        until(lambda: tries[0] > 1, what="the second try")
         now[0] += 3600.0
         assert worker.alive
         assert not worker.ready

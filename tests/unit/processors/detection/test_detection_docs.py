@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from processors.detection.keys import KINDS, describe_keys
+from processors.detection.keys import KINDS, describe_keys, describe_storm_keys
 from processors.detection.rules import _RULE_KEYS, SECTIONS
 
 PAGE = Path(__file__).parents[4] / "docs" / "detection-rules.md"
@@ -11,13 +11,9 @@ BEGIN, END = "<!-- keys -->\n", "<!-- keys end -->"
 
 
 def table():
+    keys = [*describe_keys(), *describe_storm_keys()]
     head = ["| key | default | allowed | what |", "|---|---|---|---|"]
-    return (
-        "\n".join(
-            head + [f"| `{k.key}` | {k.default} | {k.allowed} | {k.meaning} |" for k in describe_keys()]
-        )
-        + "\n"
-    )
+    return "\n".join(head + [f"| `{k.key}` | {k.default} | {k.allowed} | {k.meaning} |" for k in keys]) + "\n"
 
 
 def parts():

@@ -6,11 +6,20 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from processors.detection.document import parse_document
-from processors.detection.keys import KINDS, NOT_GIVEN, describe_keys, flat, keys_of, sections
+from processors.detection.keys import (
+    KINDS,
+    NOT_GIVEN,
+    describe_keys,
+    describe_storm_keys,
+    flat,
+    keys_of,
+    sections,
+)
 from processors.detection.rules import RulesError, parse_rules, read_rules, shipped_rules
 from processors.engine import telling
 from processors.engine.profile import Profile
 from processors.engine.settings import Sides
+from processors.engine.storms import StormLimits
 from schemas.errors import ConfigError
 
 
@@ -171,6 +180,34 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path):
     large.write_bytes(b"#" * 1_000_001)
     with pytest.raises(ConfigError, match="larger than 1 MB"):
         read_rules(large)
+
+
+def test_storms_are_of_the_file_and_not_of_a_rule():
+    said = rules_of("storms: {window: 5m, devices: 8, share: 0.5, quiet: 90}\n").storms
+    assert said == StormLimits(window_us=300_000_000, devices=8, share=0.5, quiet_us=90_000_000)
+    assert rules_of("storms: {on: false}").storms == StormLimits(on=False)
+    assert rules_of("storms:").storms == rules_of("").storms == StormLimits()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("storms: {device: 8}", "storms.device: no such key. Did you mean devices?"),
+        ("storms: {devices: 1}", "storms.devices is 1: expected whole number from 2"),
+        ("storms: {share: 30}", "storms.share is 30: expected number from 0 up to 1"),
+        ("storms: {window: 0s}", "storms.window is '0s': expected duration from 1s"),
+        ("storms: [5]", "storms: expected keys and values, found a list"),
+        ("rules:\n- storms: {}", "rules[0].storms: no such key"),
+    ],
+)
+def test_wrong_storms_are_said(text, said):
+    assert said in problem(text)
+
+
+@pytest.mark.parametrize("described", describe_storm_keys(), ids=lambda described: described.key)
+def test_every_default_of_storms_may_be_given(described):
+    name = described.key.removeprefix("storms.")
+    assert rules_of(f"storms: {{{name}: {described.default}}}").storms == StormLimits()
 
 
 @pytest.mark.parametrize("text", ["", "rules:", "preset: standard", "rules: []", "# nothing"])

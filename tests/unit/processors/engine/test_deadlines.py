@@ -25,9 +25,9 @@ def test_the_first_is_the_one_that_a_scan_finds(steps, rng):
         if isinstance(step, int):
             have = len(ties)
             # of hashes: all different
-            new = [rng.getrandbits(44) << 20 | have + i for i in range(step)]
-            ties = np.concatenate([ties, np.array(new, np.uint64)])
-            heap.grow(ties)
+            new = np.array([rng.getrandbits(44) << 20 | have + i for i in range(step)], np.uint64)
+            ties = np.concatenate([ties, new])
+            heap.add(new)
             keys += [UNSET] * step
         elif keys:
             series, key = step[0] % len(keys), step[1]
@@ -42,7 +42,7 @@ def test_the_first_is_the_one_that_a_scan_finds(steps, rng):
 @given(st.lists(KEYS, min_size=1, max_size=60))
 def test_taking_the_first_again_and_again_sorts(keys):
     heap = Heap()
-    heap.grow(np.arange(len(keys), dtype=np.uint64)[::-1].copy())
+    heap.add(np.arange(len(keys), dtype=np.uint64)[::-1].copy())
     for series, key in enumerate(keys):
         set_key(heap.order, heap.place, heap.key, heap.tie, series, key)
     taken = []

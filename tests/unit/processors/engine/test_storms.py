@@ -101,6 +101,22 @@ def test_they_can_be_switched_off():
     assert watch.note(opened, ["type:oven"]) == (None, [])
 
 
+def test_their_limits_are_the_books_and_change_with_it():
+    """As when a rules file is changed while it runs."""
+    jumping = [f"oven-{i}" for i in range(5)]
+    readings = list(fleet(900, 100, jumping))
+    book = RuleBook(
+        Profile(alarm=AlarmLimits(warmup=30)), (), KnownDevices(FLEET), storms=StormLimits(devices=6)
+    )
+    watched = PartitionEngine(book)
+    assert storms(watched.apply(batch(readings[:1200])).anomalies) == []
+    again = PartitionEngine(book)
+    again.apply(batch(readings[:500]))
+    again.use(RuleBook(Profile(alarm=AlarmLimits(warmup=30)), (), KnownDevices(FLEET)))
+    told = storms(again.apply(batch(readings[500:1200], 500)).anomalies)
+    assert sorted(a.device_id for a in told) == ["place:Denver", "type:oven"]
+
+
 def test_a_device_that_moves_belongs_to_its_new_place():
     watch = StormWatch(StormLimits(devices=1, share=1.0))
     watch.know("oven-1", ["place:Denver"])

@@ -45,6 +45,27 @@ def test_a_resting_value_is_learnt():
     assert elsewhere.max() >= 1.0, "stuck at another value is stuck"
 
 
+def test_a_rest_that_alarmed_does_not_hide_the_next():
+    """Else a fan that stalled for hours once could stall for hours ever after."""
+    rng = np.random.default_rng(1)
+    usual = [part for _ in range(20) for part in (rng.normal(900.0, 20.0, 60), np.zeros(20))]
+    stall = [rng.normal(900.0, 20.0, 60), np.zeros(240)]
+    values = np.concatenate([*usual, *stall, *usual[:8], *stall])
+    state, limits = new_state(stuck.STATE), limits_of("stuck", limits=STUCK)
+    dwell = limits_of("dwell", limits=DwellLimits(threshold=60.0, warmup=100.0))
+    q, last = [], 0.0
+    for i, value in enumerate(values.tolist()):
+        stuck.step(state, limits, i, value, last)
+        q.append(stuck.rest(state, dwell, i, value))
+        last = value
+    q = np.array(q)
+    first = sum(map(len, usual)) + 60
+    assert q[:first].max() < 1.0
+    assert q[first : first + 240].max() >= 1.0
+    assert q[first + 240 : -240].max() < 1.0
+    assert q[-240:].max() >= 1.0
+
+
 def switch(values, flicker_limits, dwell_limits):
     state = new_state(switching.STATE)
     flicker, dwell = limits_of("flicker", limits=flicker_limits), limits_of("dwell", limits=dwell_limits)

@@ -69,6 +69,14 @@ def test_every_value_finds_a_bin_however_wide_they_must_become(more):
     assert state["origin"] <= last <= state["origin"] + rare.BINS * state["width"]
 
 
+def test_the_usual_value_near_a_rare_one_is_said():
+    state = new_state(rare.STATE)
+    rarities(two_modes(3000), state)
+    assert rare.usual_near(state, 3.0, -1.0) == pytest.approx(0.0, abs=0.5)
+    assert rare.usual_near(state, 7.0, -1.0) == pytest.approx(10.0, abs=0.5)
+    assert rare.usual_near(state, 1e6, -1.0) == pytest.approx(10.0, abs=0.5)
+
+
 def test_it_forgets_by_halves():
     state = new_state(rare.STATE)
     rarities(two_modes(2000), state, RareLimits(window=500.0))

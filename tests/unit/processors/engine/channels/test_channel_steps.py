@@ -3,7 +3,7 @@
 import numpy as np
 
 from processors.engine.profile import EnergyLimits, JumpLimits, RecordLimits
-from tests.unit.processors.engine.channels.channel_runs import energies, jumps
+from tests.unit.processors.engine.channels.channel_runs import energies, jumps, steps_alone
 
 JUMP = JumpLimits(window=500.0, threshold=6.0, record=1.3, clip=25.0)
 ENERGY = EnergyLimits(window=8000.0, long_window=16000.0, threshold=5.0, record=1.7, clip=25.0)
@@ -58,6 +58,31 @@ def test_a_jump_that_is_judged_does_not_set_its_own_scale():
     values[450:] += 40.0
     once = JumpLimits(window=500.0, threshold=6.0, record=1.3, memory=RecordLimits(alarmed_decay=0.1))
     assert np.flatnonzero(jumps(values, once) >= 1.0).tolist() == [300, 450]
+
+
+def oven(minutes=4000, shift=0.0, at=3015):
+    """A reading a minute of what is heated to 200 and cools to 80 in turn, with inertia; shifted from `at` on."""
+    target = np.where(np.arange(minutes) // 60 % 2 == 0, 200.0, 80.0)
+    level, values = 200.0, np.empty(minutes)
+    for minute in range(minutes):
+        level += 0.1 * (target[minute] - level)
+        values[minute] = level
+    values += noise(minutes, std=0.6)
+    values[at:] += shift
+    return values
+
+
+def test_a_step_that_stands_alone_is_told_from_the_first_of_many():
+    """A shift as large as the step with which the oven begins to cool: the step alone tells a reading later."""
+    limits = JumpLimits(threshold=5.0, record=1.1, alone=2.0)
+    values = oven(shift=-13.0)
+    assert jumps(values, limits)[1000:].max() < 1.0
+    assert np.flatnonzero(steps_alone(values, limits)[1000:] >= 1.0).tolist() == [2016]
+    assert steps_alone(oven(), limits)[1000:].max() < 1.0
+
+
+def test_steps_are_not_judged_alone_by_default():
+    assert steps_alone(oven(shift=-60.0), JumpLimits()).max() == 0.0
 
 
 def test_noise_that_grows_has_energy():

@@ -282,6 +282,7 @@ class ProcessorHandler:
                     stage="VALUE_CONVERTER",
                     consumer=self._group,
                 ),
+                timestamp_ms=max(0, int(records.timestamps_ms[bad.row])),
             )
             self._metrics.dead_letters.labels(bad.reason.name.lower()).inc()
 

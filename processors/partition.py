@@ -19,9 +19,15 @@ class CheckpointWrites:
     obsolete: list[bytes]
     """Keys to delete, superseded by the previous checkpoint."""
     states: list[tuple[bytes, bytes]]
-    marker: tuple[bytes, bytes]
+    closing: Marker
+    """What the marker behind them says."""
     next_offset: int
     """The offset to commit behind the marker."""
+
+    @property
+    def marker(self) -> tuple[bytes, bytes]:
+        """The marker's record."""
+        return marker_key(self.writer), self.closing.pack()
 
 
 class Partition:
@@ -116,7 +122,7 @@ class Partition:
             self._writer,
             self._obsolete,
             list(zip(keys, records, strict=True)),
-            (marker_key(self._writer), marker.pack()),
+            marker,
             self.next_offset,
         )
 
@@ -131,9 +137,7 @@ class Partition:
         names = [self.engine.index.names[number] for number in self.engine.changed()]
         self._obsolete = self._holdings.supersede(self._writer, names)
         self.engine.clear_changed()
-        self._marker = Marker(
-            self._counted_to, self.dead_letters, self.engine.clock, self.engine.storms.dump()
-        )
+        self._marker = writes.closing
 
     def committed(self, writes: CheckpointWrites) -> None:
         """The broker took the commit."""

@@ -33,7 +33,7 @@ def rule_book(settings: Settings, own: Rules, devices: DeviceLookup | None = Non
     """
     preset = own.preset or settings.processor.preset
     shipped = shipped_rules().rules if preset == "standard" else ()
-    return RuleBook(_base(preset, settings.processor), (*shipped, *own.rules), devices)
+    return RuleBook(_base(preset, settings.processor), (*shipped, *own.rules), devices, storms=own.storms)
 
 
 def profile_renewal(settings: Settings, metrics: Metrics) -> Renewal:

@@ -8,6 +8,7 @@ from processors.detection.rules import Rule
 from processors.engine.forests import NO_FORESTS, Forests
 from processors.engine.profile import Profile, Table, records
 from processors.engine.series_index import SeriesName
+from processors.engine.storms import USUAL_STORMS, StormLimits
 
 
 class RuleBook:
@@ -18,6 +19,7 @@ class RuleBook:
         rules: laid over it in their order.
         devices: what is known of the devices.
         forests: the trained models.
+        storms: when anomalies of many devices are a storm.
     """
 
     def __init__(
@@ -26,8 +28,10 @@ class RuleBook:
         rules: Sequence[Rule] = (),
         devices: DeviceLookup | None = None,
         forests: Forests = NO_FORESTS,
+        storms: StormLimits = USUAL_STORMS,
     ) -> None:
         self.forests = forests
+        self.storms = storms
         self.rules = tuple(rules)
         self._devices = KnownDevices() if devices is None else devices
         self._profiles = [base]
@@ -44,11 +48,7 @@ class RuleBook:
 
     def number(self, name: SeriesName) -> int:
         """Which row of the table a series has; raises as `DeviceLookup.facts`."""
-        device_type = self._devices.facts(name.device_id).type
-        known = self._fitting.get((device_type, name.metric))
-        if known is None:
-            known = self._fitting[device_type, name.metric] = self._fit(device_type, name.metric)
-        fitting, number = known
+        fitting, number = self._fitting_of(name)
         return self._row(self._of_device(fitting, name.device_id)) if number < 0 else number
 
     def kinds(self, number: int) -> Mapping[str, str]:
@@ -61,7 +61,7 @@ class RuleBook:
 
     def rules_of(self, name: SeriesName) -> list[Rule]:
         """The rules that are laid over each other for a series; raises as `DeviceLookup.facts`."""
-        fitting, _ = self._fit(self._devices.facts(name.device_id).type, name.metric)
+        fitting, _ = self._fitting_of(name)
         return [self.rules[i] for i in self._of_device(fitting, name.device_id)]
 
     def groups(self, device_id: str) -> tuple[str, ...]:
@@ -88,6 +88,13 @@ class RuleBook:
             return 0
         text = "\0".join(f"{what}={getattr(facts, what)}" for what in said[-1])
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") or 1
+
+    def _fitting_of(self, name: SeriesName) -> tuple[tuple[int, ...], int]:
+        device_type = self._devices.facts(name.device_id).type
+        known = self._fitting.get((device_type, name.metric))
+        if known is None:
+            known = self._fitting[device_type, name.metric] = self._fit(device_type, name.metric)
+        return known
 
     def _fit(self, device_type: str, metric: str) -> tuple[tuple[int, ...], int]:
         fitting = tuple(i for i, rule in enumerate(self.rules) if rule.fits(device_type, metric))

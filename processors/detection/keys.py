@@ -11,11 +11,12 @@ from typing import Any
 from processors.engine.channels.window import PANES
 from processors.engine.profile import Profile
 from processors.engine.settings import Sides
+from processors.engine.storms import USUAL_STORMS
 from schemas.durations import format_duration
 
 KINDS = (
-    "deviation", "device_failure", "drift", "drop", "flicker", "invalid", "level_shift", "missing_data", "noise",
-    "oscillation", "pattern", "spike", "stuck", "stuck_off", "stuck_on",
+    "build_up", "deviation", "device_failure", "drift", "drop", "flicker", "invalid", "level_shift", "missing_data", "noise",
+    "oscillation", "pattern", "spike", "stuck", "stuck_off", "stuck_on", "surge",
 )  # fmt: skip
 """What the detector calls anomalies; `kinds` of a rule gives them other names."""
 
@@ -132,6 +133,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
         _positive("clip", "of a squared step, in usual ones: what more teaches no more"),
         _at_least(0, "warmup", "readings before it judges"),
         _share("floor", "least usual step, as a share of the series' extent"),
+        _at_least(0, "alone", "usual steps of one that stands alone, for what is switched and has inertia; 0: not judged"),
     ),
     "range": (
         _on("beyond all that was seen"),
@@ -212,10 +214,25 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
 }  # fmt: skip
 """Keys of each section, in the profile's order; sections with a `memory` have `MEMORY` in it as well."""
 
+STORM_KEYS: tuple[Key, ...] = (
+    Key("on", "whether storms are told"),
+    Key("window_us", "within how long the devices' anomalies open", 1.0, scale=1e6),
+    _at_least(2, "devices", "devices of a group that it takes"),
+    _share("share", "share of the group's devices in the partition that it takes, too"),
+    Key("quiet_us", "time without a further device after which it is over", 1.0, scale=1e6),
+)
+"""Keys of the file's `storms`: of no series, but of all that have a type or a place in common."""
+
 NOT_GIVEN = frozenset({("model", "number")})
 """Fields that no rule says: which model a series has is the book's business."""
 
-_NAMES = {"pane_s": "pane", "pane_us": "pane", "heat_decay_s": "heat_decay"}
+_NAMES = {
+    "pane_s": "pane",
+    "pane_us": "pane",
+    "heat_decay_s": "heat_decay",
+    "window_us": "window",
+    "quiet_us": "quiet",
+}
 
 
 def name_of(key: Key) -> str:
@@ -224,7 +241,9 @@ def name_of(key: Key) -> str:
 
 
 def keys_of(section: str) -> dict[str, Key]:
-    """Keys of a section (`spike`, `spike.memory`) by the names that they have in a file."""
+    """Keys of a section (`spike`, `spike.memory`, `storms`) by the names that they have in a file."""
+    if section == "storms":
+        return {name_of(key): key for key in STORM_KEYS}
     keys = _MEMORY if section.endswith(".memory") else SECTIONS[section]
     return {name_of(key): key for key in keys}
 
@@ -265,7 +284,16 @@ class Described:
 
 
 def describe_keys() -> list[Described]:
-    """Every key of every section, for the documentation."""
+    """Every key of every section of a rule, for the documentation."""
+    return [said for section, defaults in sections() for said in _described(section, defaults)]
+
+
+def describe_storm_keys() -> list[Described]:
+    """Every key of `storms`, likewise."""
+    return _described("storms", USUAL_STORMS)
+
+
+def _described(section: str, defaults: Any) -> list[Described]:
     return [
         Described(
             f"{section}.{name}",
@@ -273,7 +301,6 @@ def describe_keys() -> list[Described]:
             key.allowed(getattr(defaults, key.field)),
             key.meaning,
         )
-        for section, defaults in sections()
         for name, key in keys_of(section).items()
     ]
 

@@ -1,6 +1,7 @@
 """Rules files: which series are judged how, by device type, metric and device.
 
     preset: standard
+    storms: {devices: 8}
     rules:                      # later rules are laid over earlier ones, key by key
       - {types: [oven, heater], metrics: [temperature], alarm: {minimum_deviation: 2.0}, jump: {threshold: 8}}
       - {metrics: [energy, "*_total"], meaning: {counter: true}}
@@ -24,6 +25,7 @@ from processors.detection.document import Document, parse_document, read_documen
 from processors.detection.keys import KINDS, SECTIONS, Key, keys_of
 from processors.engine.profile import Profile
 from processors.engine.settings import Sides
+from processors.engine.storms import USUAL_STORMS, StormLimits
 from schemas.durations import parse_duration
 from schemas.errors import ConfigError
 
@@ -111,6 +113,7 @@ class Rules:
 
     preset: str | None = None
     rules: tuple[Rule, ...] = ()
+    storms: StormLimits = USUAL_STORMS
 
 
 def shipped_rules() -> Rules:
@@ -146,15 +149,17 @@ class _Reader:
         data = self._document.data
         if data is None:
             return Rules()
-        preset, rules = None, []
-        if self._is_mapping(data, (), ("preset", "rules")):
+        preset, rules, storms = None, [], USUAL_STORMS
+        if self._is_mapping(data, (), ("preset", "storms", "rules")):
+            if data.get("storms") is not None:
+                storms = replace(storms, **self._values(data["storms"], ("storms",), "storms", storms, ()))
             preset = self._one_of(data["preset"], ("preset",), PRESETS) if "preset" in data else None
             for number, rule in enumerate(self._items(data.get("rules"), ("rules",))):
                 if self._is_mapping(rule, ("rules", number), _RULE_KEYS):
                     rules.append(self._rule(rule, ("rules", number)))
         if self._problems:
             raise RulesError(self._problems)
-        return Rules(preset, tuple(rules))
+        return Rules(preset, tuple(rules), storms)
 
     def _rule(self, data: Mapping[str, Any], at: _Keys) -> Rule:
         changes = {
@@ -174,11 +179,15 @@ class _Reader:
         )
 
     def _section(self, data: Any, at: _Keys, section: str) -> dict[str, Any]:
-        keys = keys_of(section)
         defaults: Any = Profile()
         for name in section.split("."):
             defaults = getattr(defaults, name)
-        below = ("memory",) if hasattr(defaults, "memory") else ()
+        return self._values(data, at, section, defaults, ("memory",) if hasattr(defaults, "memory") else ())
+
+    def _values(
+        self, data: Any, at: _Keys, section: str, defaults: Any, below: tuple[str, ...]
+    ) -> dict[str, Any]:
+        keys = keys_of(section)
         if not self._is_mapping(data, at, (*keys, *below)):
             return {}
         values: dict[str, Any] = {}

@@ -26,6 +26,7 @@ from processors.engine.profile import (
 )
 from processors.engine.series_index import SeriesName
 from processors.engine.settings import Sides
+from processors.engine.storms import StormLimits
 
 
 class ProfileBook(Protocol):
@@ -48,6 +49,10 @@ class ProfileBook(Protocol):
     def groups(self, device_id: str) -> tuple[str, ...]:
         """What a device has in common with others, as type:oven and place:Denver: storms are of these."""
 
+    @property
+    def storms(self) -> StormLimits:
+        """When anomalies of many devices are a storm."""
+
     def origin(self, name: SeriesName) -> int:
         """What a series' state belongs to, as its device's firmware, 64 bit; a state of another origin is begun anew.
 
@@ -62,6 +67,7 @@ class OneProfile:
         self.profile = Profile() if profile is None else profile
         self.table = records([self.profile])
         self.forests = NO_FORESTS
+        self.storms = StormLimits()
 
     def number(self, name: SeriesName) -> int:  # noqa: ARG002 - the same for every series
         """Row 0."""

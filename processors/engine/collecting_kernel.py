@@ -8,8 +8,8 @@ import numpy as np
 from processors.engine.channels import gap, model
 from processors.engine.channels.window import NEVER
 from processors.engine.engine_kernel import is_switch, meaning_of
-from processors.engine.judging_kernel import continues, judge_value
-from schemas.compiled import compiled
+from processors.engine.judging_kernel import judge_value
+from schemas.compiled import compiled_borrowing
 
 ECHO = 20
 """Panes behind one that is excluded, which have it in their means (see `shift`), and teach nothing either."""
@@ -24,7 +24,7 @@ PANE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
 def collect(s, p, forests, expectation, q, times, values, excluded, carried, panes):
     """Apply readings of one series, and gather its panes.
 
@@ -45,7 +45,7 @@ def collect(s, p, forests, expectation, q, times, values, excluded, carried, pan
         follows = True
         if s.last_time != NEVER:
             interval = float(time - s.last_time)
-            follows = continues(s.gap, interval)
+            follows = gap.continues(s.gap, interval)
             gap.step(s.gap, p.gap, interval, 0.0)
         s.last_time = time
         s.last_value = value
@@ -75,7 +75,7 @@ def collect(s, p, forests, expectation, q, times, values, excluded, carried, pan
     return used
 
 
-@compiled
+@compiled_borrowing
 def score_panes(forests, panes, scores):
     """Fill in the isolation scores of (m,) panes by the first forest."""
     for row in range(len(panes)):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 UNSET = int(np.iinfo(np.int64).max)
 """Key of a series without a deadline."""
@@ -53,22 +53,19 @@ class Heap:
         self.key: NDArray[np.int64] = np.zeros(0, np.int64)
         self.tie: NDArray[np.uint64] = np.zeros(0, np.uint64)
 
-    def grow(self, ties: NDArray[np.uint64]) -> None:
-        """Have room for all of `ties`; new series have no deadline and stand at the end, where the heap stays one."""
-        have = len(self.order)
-        more = len(ties) - have
-        if more <= 0:
-            return
+    def add(self, ties: NDArray[np.uint64]) -> None:
+        """Take in as many more series; they have no deadline and stand at the end, where the heap stays one."""
+        have, more = len(self.order), len(ties)
         numbers = np.arange(have, have + more)
         self.order = np.concatenate([self.order, numbers])
         self.place = np.concatenate([self.place, numbers])
         self.key = np.concatenate([self.key, np.full(more, UNSET)])
-        self.tie = np.concatenate([self.tie, ties[have:]])
+        self.tie = np.concatenate([self.tie, ties])
         for number in numbers:
             sift_up(self.order, self.place, self.key, self.tie, number)
 
 
-@compiled
+@compiled_borrowing
 def tell_time(clock, device, time):
     """A device's reading was seen."""
     if clock.leader_time == NEVER or device == clock.leader:
@@ -82,12 +79,12 @@ def tell_time(clock, device, time):
         clock.time = time
 
 
-@compiled
+@compiled_borrowing
 def _before(key, tie, a, b):
     return key[a] < key[b] or (key[a] == key[b] and tie[a] < tie[b])
 
 
-@compiled
+@compiled_borrowing
 def sift_up(order, place, key, tie, series):
     """Restore the order after a series' key became smaller."""
     at = place[series]
@@ -103,7 +100,7 @@ def sift_up(order, place, key, tie, series):
     place[series] = at
 
 
-@compiled
+@compiled_borrowing
 def sift_down(order, place, key, tie, series):
     """Restore the order after a series' key became larger."""
     at = place[series]
@@ -124,7 +121,7 @@ def sift_down(order, place, key, tie, series):
     place[series] = at
 
 
-@compiled
+@compiled_borrowing
 def set_key(order, place, key, tie, series, new):
     """Give a series another key."""
     old = key[series]

@@ -19,7 +19,6 @@ from processors.engine.episodes_kernel import (
 )
 from processors.engine.judging_kernel import (
     CHANNELS,
-    continues,
     judge_switch,
     judge_value,
     judge_window,
@@ -27,8 +26,8 @@ from processors.engine.judging_kernel import (
     strongest,
 )
 from processors.engine.prefetch import prefetch
-from processors.engine.states import HOT_LINES, RECENT_TIMES
-from schemas.compiled import compiled
+from processors.engine.states import HOT_LINES, RECENT_TIMES, SLOW_FIRST, SLOW_LINES
+from schemas.compiled import compiled_borrowing
 
 LATE, REPEATED, WARMING, NORMAL, FLAGGED, ALREADY_APPLIED = 1, 2, 3, 4, 5, 6
 """What became of a reading."""
@@ -37,14 +36,20 @@ _WINDOW, _INVALID = int(Channel.WINDOW), int(Channel.INVALID)
 _INVALID_Q = 2.0
 _HOUR_US = 3.6e9
 
-_AHEAD = 12
-"""Readings ahead of which a series' state is asked for: as long as memory takes."""
+_AHEAD, _SOON = 12, 6
+"""Readings ahead of which a series' state is asked for, as long as memory takes; and what only the end of a pane needs, when
+it can be seen that one ends."""
 
 
-@compiled
+@compiled_borrowing
 def remember(s, time):
     """Note a reading's time: NORMAL for a new one, REPEATED for a known, LATE where that cannot be known."""
     recent, filled, place = s.recent, s.recent_count, s.recent_next
+    if filled == 0 or time > recent[place - 1 if place > 0 else RECENT_TIMES - 1]:
+        recent[place] = time
+        s.recent_next = place + 1 if place + 1 < RECENT_TIMES else 0
+        s.recent_count = min(filled + 1, RECENT_TIMES)
+        return NORMAL
     newer = 0  # remembered times that are newer than this one
     while newer < filled and recent[(place - 1 - newer) % RECENT_TIMES] > time:
         newer += 1
@@ -60,7 +65,13 @@ def remember(s, time):
     return NORMAL
 
 
-@compiled
+@compiled_borrowing
+def ends_pane(s, p, time):
+    """Whether the slow channels will judge a pane at this time."""
+    return s.pane != NEVER and time >= (s.pane + 1) * int(p.meaning.pane_s * 1e6)
+
+
+@compiled_borrowing
 def fire_deadlines(states, profiles, profile_of, heap, clock, row, stamp_us, offset, changed, events, used):
     """Open the gaps of all series that are overdue by the partition's clock, in the order of their deadlines.
 
@@ -95,7 +106,7 @@ def fire_deadlines(states, profiles, profile_of, heap, clock, row, stamp_us, off
     return used, True
 
 
-@compiled
+@compiled_borrowing
 def _arrive(s, p, row, series, time, stamp_us, clock, steps, episodes, conditions, used):
     """What the time of a reading says, before its value: the end of a gap, the usual interval.
 
@@ -112,13 +123,13 @@ def _arrive(s, p, row, series, time, stamp_us, clock, steps, episodes, condition
             s, p, row, series, due, stamp_us, s.gap.interval_us, steps, episodes, conditions, used
         )
     used = close_gap(s, row, series, time, steps, conditions, used)
-    follows = continues(s.gap, interval)
+    follows = gap.continues(s.gap, interval)
     lag = float(clock.time - time) if clock.time != NEVER else 0.0
     gap.step(s.gap, p.gap, interval, max(lag, 0.0))
     return used, follows
 
 
-@compiled
+@compiled_borrowing
 def meaning_of(s, p, time, value):
     """The number that the channels judge, and whether there is one: a counter's growth, a direction's turn."""
     if p.meaning.counter:
@@ -139,7 +150,7 @@ def meaning_of(s, p, time, value):
     return value, True
 
 
-@compiled
+@compiled_borrowing
 def is_switch(s, p, value):
     """Whether the series says 0 or 1; a series that does so until now and says something else begins anew."""
     if p.meaning.switch >= 0:
@@ -150,7 +161,7 @@ def is_switch(s, p, value):
     return s.is_switch == 1
 
 
-@compiled
+@compiled_borrowing
 def apply_readings(
     states,
     profiles,
@@ -201,7 +212,10 @@ def apply_readings(
     for at in range(begin, len(rows)):
         stamped = stamp(steps, stamped, used, clock)
         if at + _AHEAD < len(rows):
-            prefetch(states, series[rows[at + _AHEAD]], HOT_LINES)
+            prefetch(states, series[rows[at + _AHEAD]], 0, HOT_LINES)
+            soon = rows[at + _SOON]
+            if ends_pane(states[series[soon]], profiles[profile_of[series[soon]]], times[soon]):
+                prefetch(states, series[soon], SLOW_FIRST, SLOW_LINES)
         row = rows[at]
         number = series[row]
         s, p = states[number], profiles[profile_of[number]]
@@ -226,10 +240,8 @@ def apply_readings(
             s.repeated += 1
             outcome[row] = REPEATED
             continue
-        if s.window.pane_us != p.window.pane_us:
-            s.window.pane_us = p.window.pane_us
-            s.window.head = NEVER
-        pane = time // p.window.pane_us
+        window.follow(s.window, p.window.pane_us if p.window.on else -p.window.pane_us)
+        pane = window.pane_of(time, p.window.pane_us, s.window.head)
         if seen == LATE or window.is_behind(s.window, pane, p.window.panes):
             s.late += 1
             outcome[row] = LATE
@@ -255,7 +267,10 @@ def apply_readings(
             used = follow_quality(s, p, q, row, number, time, stamp_us, value, steps, conditions, used)
             outcome[row] = FLAGGED
             continue
-        window.advance(s.window, pane, p.window.panes)
+        if p.window.on:
+            window.advance(s.window, pane, p.window.panes)
+        else:
+            s.window.head = max(s.window.head, pane)  # what is late is known by it all the same
         flagged, watched = False, s.readings >= p.alarm.warmup
         derived = p.meaning.counter or p.meaning.period > 0.0  # what a late reading tells of is over
         judged, there = meaning_of(s, p, time, value) if in_order else (value, not derived)
@@ -279,7 +294,7 @@ def apply_readings(
             used = follow_quality(s, p, q, row, number, time, stamp_us, value, steps, conditions, used)
         best, _ = strongest(q, 0, VALUE_CHANNELS)
         scores[row] = best
-        if there and not flagged:
+        if p.window.on and there and not flagged:
             window.add(s.window, pane, judged)
         outcome[row] = FLAGGED if flagged else (NORMAL if watched else WARMING)
     else:

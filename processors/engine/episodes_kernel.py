@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
-from processors.engine.channels import VALUE_CHANNELS, Channel
+from processors.engine.channels import VALUE_CHANNELS, Channel, pattern, rare
 from processors.engine.channels.window import NEVER
 from processors.engine.judging_kernel import strongest
 from processors.engine.states import CONDITION, EPISODE
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 _WINDOW = int(Channel.WINDOW)
 _SPIKE, _JUMP, _RANGE = int(Channel.SPIKE), int(Channel.JUMP), int(Channel.RANGE)
@@ -40,8 +40,8 @@ EVENT = np.dtype(
 `clock` is what the partition's clock showed then.
 """
 
-_PROFILE_KNOWN = 288.0
-"""Panes, a day of them, after which the profile can say where a series belongs."""
+_BACK = 0.75
+"""Share of its distance by which an episode's reading must come back at once for the fault to be over."""
 
 _USUAL_STDS = 3.0
 """Half width, in std, of what is expected where a channel has no bounds of its own."""
@@ -65,7 +65,7 @@ class Events:
 MOST_EVENTS_OF_A_READING = 8
 
 
-@compiled
+@compiled_borrowing
 def emit(steps, used, row, series, what, slot, time):
     """Note a step; the caller copies the episode."""
     step = steps[used]
@@ -76,7 +76,7 @@ def emit(steps, used, row, series, what, slot, time):
     step.time = time
 
 
-@compiled
+@compiled_borrowing
 def stamp(steps, begin, end, clock):
     """Write the partition's time into the steps of a row; gives `end`."""
     for i in range(begin, end):
@@ -84,7 +84,7 @@ def stamp(steps, begin, end, clock):
     return end
 
 
-@compiled
+@compiled_borrowing
 def heat_now(s, p, time):
     """Heat of past alarms at an event time."""
     if s.heat <= 0.0:
@@ -92,7 +92,7 @@ def heat_now(s, p, time):
     return s.heat * math.exp(-max(time - s.heat_time, 0) / (p.alarm.heat_decay_s * 1e6))
 
 
-@compiled
+@compiled_borrowing
 def follow_value(s, p, e, q, row, series, time, stamp_us, value, steps, episodes, used):
     """Take a reading's verdict into the series' episode about its value.
 
@@ -119,11 +119,13 @@ def follow_value(s, p, e, q, row, series, time, stamp_us, value, steps, episodes
         return used, best >= p.alarm.calm_q
     alarm.since += 1
     flagged = _still_deviates(s, p, q, best, value)
+    alarm.shape.over |= _comes_back(alarm.shape, value)
     _look(alarm.shape, value)
     if flagged:
         alarm.calm = 0
         alarm.flagged += 1
-        _look_closer(alarm.shape, value, float(alarm.since))
+        if alarm.shape.over == 0:
+            _look_closer(alarm.shape, value, float(alarm.since))
         if best > alarm.q:
             _peak(s, p, e, best, channel, value)
     else:
@@ -137,7 +139,7 @@ def follow_value(s, p, e, q, row, series, time, stamp_us, value, steps, episodes
     return used, flagged
 
 
-@compiled
+@compiled_borrowing
 def _still_deviates(s, p, q, best, value):
     """Whether a reading belongs to the open episode: by the channel that opened it, or by its distance."""
     alarm = s.value_alarm
@@ -145,12 +147,12 @@ def _still_deviates(s, p, q, best, value):
         return best >= p.alarm.calm_q
     if alarm.channel in (_PATTERN, _SHIFT, _MODEL):
         return s.slow_q >= p.alarm.calm_q
-    if alarm.channel == _ENERGY:
-        return q[_ENERGY] >= p.alarm.calm_q
+    if alarm.channel in (_ENERGY, _RARE):
+        return q[alarm.channel] >= p.alarm.calm_q
     return value < alarm.band_lower or value > alarm.band_upper
 
 
-@compiled
+@compiled_borrowing
 def _may_open(s, p, best, time):
     if s.readings < p.alarm.warmup:
         return False
@@ -164,7 +166,7 @@ def _may_open(s, p, best, time):
     return best >= 1.0 + p.alarm.heat * heat_now(s, p, time)
 
 
-@compiled
+@compiled_borrowing
 def _open(s, p, e, best, channel, time, stamp_us, value):
     alarm = s.value_alarm
     s.open |= _VALUE_OPEN
@@ -185,7 +187,8 @@ def _open(s, p, e, best, channel, time, stamp_us, value):
     alarm.band_upper = base + half
     shape = alarm.shape
     shape.base = base
-    shape.returns = 1.0 if returns else 0.0
+    shape.returns = 1 if returns else 0
+    shape.over = 0
     shape.unit = e.unit
     shape.count = 0.0
     shape.sum = 0.0
@@ -198,11 +201,12 @@ def _open(s, p, e, best, channel, time, stamp_us, value):
     shape.spread = _spread(s)
     shape.last = shape.first
     shape.step = 0.0
-    shape.step_before = 0.0
+    shape.bend = 0.0
+    shape.bend_before = 0.0
     shape.steps = 0.0
     shape.largest_step = 0.0
-    shape.squared_steps = 0.0
-    shape.lagged_steps = 0.0
+    shape.squared_bends = 0.0
+    shape.lagged_bends = 0.0
     _look_closer(shape, value, 0.0)
     s.episodes += 1
     s.heat = heat_now(s, p, time) + 1.0
@@ -211,20 +215,20 @@ def _open(s, p, e, best, channel, time, stamp_us, value):
     s.last_opening_q = best
 
 
-@compiled
+@compiled_borrowing
 def _returns(s, e, value):
     """Whether a jump leads back to what is usual at this time of day, from where the series had gone unnoticed."""
-    if s.pattern.profiled < _PROFILE_KNOWN:
+    if s.pattern.profiled < pattern.ROUGHLY_KNOWN:
         return False
     before, now = abs(e.level - s.pattern.expected), abs(value - s.pattern.expected)
     usual = math.sqrt(s.pattern.power)
     return before > _USUAL_STDS * usual and now < 0.5 * before
 
 
-@compiled
+@compiled_borrowing
 def _spread(s):
     """Std of a series over its day, from profile and distance from it; 0 before there is a day."""
-    if s.pattern.profiled < _PROFILE_KNOWN:
+    if s.pattern.profiled < pattern.ROUGHLY_KNOWN:
         return 0.0
     mean = square = 0.0
     for value in s.pattern.profile:
@@ -234,7 +238,15 @@ def _spread(s):
     return math.sqrt(max(square / bins - (mean / bins) ** 2, 0.0) + s.pattern.power)
 
 
-@compiled
+@compiled_borrowing
+def _comes_back(shape, value):
+    """Whether a reading leaps back towards what was expected: 1 or 0."""
+    step = value - shape.base - shape.last
+    back = step < 0.0 if shape.last > 0.0 else step > 0.0
+    return 1 if back and abs(step) >= max(_BACK * abs(shape.last), 0.5 * abs(shape.first)) else 0
+
+
+@compiled_borrowing
 def _look(shape, value):
     """Take a value behind the opening into the episode's shape."""
     distance = value - shape.base
@@ -242,14 +254,16 @@ def _look(shape, value):
     size = abs(step)
     shape.steps += size
     shape.largest_step = max(shape.largest_step, size)
-    shape.squared_steps += step * step
-    shape.lagged_steps += step * shape.step_before
-    shape.step_before = shape.step
+    bend = step - shape.step
+    shape.squared_bends += bend * bend
+    shape.lagged_bends += bend * shape.bend_before
+    shape.bend_before = shape.bend
+    shape.bend = bend
     shape.step = step
     shape.last = distance
 
 
-@compiled
+@compiled_borrowing
 def _look_closer(shape, value, place):
     """Take a flagged value into the episode's shape; `place` counts readings from the opening."""
     distance = value - shape.base
@@ -263,7 +277,7 @@ def _look_closer(shape, value, place):
     shape.count += 1.0
 
 
-@compiled
+@compiled_borrowing
 def _peak(s, p, e, best, channel, value):
     """The most deviating reading so far, and what was expected of it in the words of the channel that says so."""
     alarm = s.value_alarm
@@ -289,13 +303,18 @@ def _peak(s, p, e, best, channel, value):
         half = _USUAL_STDS * math.sqrt(s.pattern.power)
         alarm.lower = alarm.expected - half
         alarm.upper = alarm.expected + half
-    elif channel not in (_RANGE, _SHIFT, _RARE):
+    elif channel == _RARE:
+        alarm.expected = rare.usual_near(s.rare, value, e.mean)
+        half = 0.5 * abs(value - alarm.expected)
+        alarm.lower = alarm.expected - half
+        alarm.upper = alarm.expected + half
+    elif channel not in (_RANGE, _SHIFT):
         half = _USUAL_STDS * max(e.std, e.unit)
         alarm.lower = e.mean - half
         alarm.upper = e.mean + half
 
 
-@compiled
+@compiled_borrowing
 def follow_quality(s, p, q, row, series, time, stamp_us, value, steps, conditions, used):
     """Take a reading's verdict into the series' episode about its data: stuck, flickering, dwelling, invalid."""
     best, channel = strongest(q, VALUE_CHANNELS, _GAP)
@@ -337,7 +356,7 @@ def follow_quality(s, p, q, row, series, time, stamp_us, value, steps, condition
     return used
 
 
-@compiled
+@compiled_borrowing
 def _seen(s, channel):
     if channel == _STUCK:
         return s.stuck.run
@@ -348,7 +367,7 @@ def _seen(s, channel):
     return s.switching.stay
 
 
-@compiled
+@compiled_borrowing
 def open_gap(s, p, row, series, due, stamp_us, usual_us, steps, episodes, conditions, used):
     """A series is overdue: clear what is open of it, for nothing is known of it any more, and open the gap."""
     if s.open & _VALUE_OPEN:
@@ -382,7 +401,7 @@ def open_gap(s, p, row, series, due, stamp_us, usual_us, steps, episodes, condit
     return used + 1
 
 
-@compiled
+@compiled_borrowing
 def close_gap(s, row, series, time, steps, conditions, used):
     """A reading came: the gap is over."""
     if not s.open & GAP_OPEN:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 EMPTY = -1
 
 
-@compiled
+@compiled_borrowing
 def hash_series(data, device_start, device_end, metric_start, metric_end):
     """FNV-1a (64 bit) over device, NUL, metric; ids have no NUL, so two names never look alike."""
     h = np.uint64(0xCBF29CE484222325)
@@ -20,7 +20,7 @@ def hash_series(data, device_start, device_end, metric_start, metric_end):
     return h ^ (h >> np.uint64(29))
 
 
-@compiled
+@compiled_borrowing
 def same_series(arena, begin, size, data, device_start, device_end, metric_start, metric_end):
     """Whether the arena's name is this device and metric."""
     device_size = device_end - device_start
@@ -38,7 +38,7 @@ def same_series(arena, begin, size, data, device_start, device_end, metric_start
     return True
 
 
-@compiled
+@compiled_borrowing
 def find_series(slots, arena, name_begin, name_size, data, spans, rows, series):
     """Fill `series[row]` with the number of each row's series, EMPTY where it is new.
 
@@ -70,7 +70,7 @@ def find_series(slots, arena, name_begin, name_size, data, spans, rows, series):
     return missing
 
 
-@compiled
+@compiled_borrowing
 def insert_series(slots, arena, name_begin, name_size, number, device_size):
     """Enter the name of series `number`, known to be new, into the table."""
     mask = np.uint64(len(slots) - 1)

@@ -18,7 +18,7 @@ from processors.engine.channels import (
     switching,
     window,
 )
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 CHANNELS = len(Channel)
 
@@ -32,9 +32,6 @@ _LEAST_STEP = 1e-12
 
 _SANE_AFTER, _SANE_WIDTHS = 200, 20.0
 """Values after which one that lies so many widths of all that was seen beyond it counts as lying just there."""
-
-_CONTINUES_WITHIN = 3.0
-"""Usual intervals behind which a step from the last value says nothing."""
 
 EXPECTATION = np.dtype(
     [
@@ -51,14 +48,7 @@ EXPECTATION = np.dtype(
 """What a series expected before a reading: kept aside, for the channels learn as they judge."""
 
 
-@compiled
-def continues(gap_state, interval_us):
-    """Whether a reading follows the last one as usual, without a gap between."""
-    known = gap_state.intervals > 20.0
-    return not (known and interval_us > _CONTINUES_WITHIN * gap_state.interval_us)
-
-
-@compiled
+@compiled_borrowing
 def judge_value(s, p, forests, expectation, time, value, follows, q):
     """Judge a value by all channels for numbers, and learn from it.
 
@@ -93,9 +83,17 @@ def judge_value(s, p, forests, expectation, time, value, follows, q):
     expectation.unit = max(math.sqrt(s.jump.power), floor)
     change = value - s.level if count > 0 else 0.0
     bend = change - s.change
-    q[_SPIKE] = spike.step(s.spike, p.spike, count, value) * p.spike.on
-    q[_JUMP] = jump.step(s.jump, p.jump, count, change, bend, floor, follows) * p.jump.on
-    q[_ENERGY] = energy.step(s.energy, p.energy, count, bend, floor, follows) * p.energy.on
+    alone = 0.0
+    if p.jump.on:
+        stands_out = min(abs(s.change), abs(s.bend), abs(bend))
+        alone = jump.step_alone(s.jump, p.jump, count, stands_out, expectation.unit)
+    young = 1.0 / (count + 1)
+    q[_SPIKE] = spike.step(s.spike, p.spike, count, young, value, expectation.std) * p.spike.on
+    q[_JUMP] = jump.step(s.jump, p.jump, count, young, change, bend, expectation.unit, follows) * p.jump.on
+    if alone > q[_JUMP]:
+        q[_JUMP] = alone
+        expectation.level -= s.change
+    q[_ENERGY] = energy.step(s.energy, p.energy, count, young, bend, floor, follows) * p.energy.on
     q[_RARE] = rare.step(s.rare, p.rare, count, value, s.extent.low, s.extent.high) * p.rare.on
     q[_STUCK] = stuck.step(s.stuck, p.stuck, count, value, s.level) * p.stuck.on
     q[_DWELL] = stuck.rest(s.stuck, p.dwell, count, value) * p.dwell.on
@@ -106,15 +104,15 @@ def judge_value(s, p, forests, expectation, time, value, follows, q):
     s.pane_count += 1
     s.pane_time = time
     s.change = change
+    s.bend = bend if follows else 0.0
     s.level = value
     s.judged += 1
 
 
-@compiled
+@compiled_borrowing
 def _close_pane(s, p, forests, expectation, time, width, q):
     """Where a new pane begins, judge the mean of the last one by the slow channels."""
-    length = int(p.meaning.pane_s * 1e6)
-    pane = time // length
+    pane = window.pane_of(time, int(p.meaning.pane_s * 1e6), s.pane)
     if pane == s.pane:
         return
     if s.pane != _NEVER and s.pane_count > 0:
@@ -134,7 +132,7 @@ def _close_pane(s, p, forests, expectation, time, width, q):
     model.begin(s.model)
 
 
-@compiled
+@compiled_borrowing
 def _ask_model(s, p, forests, expectation, before, pane, width):
     floor = p.jump.floor * width + _LEAST_STEP
     unit = math.sqrt(s.energy.power)
@@ -144,7 +142,7 @@ def _ask_model(s, p, forests, expectation, before, pane, width):
     return model.step(forests, p.model, expectation.features)
 
 
-@compiled
+@compiled_borrowing
 def judge_switch(s, p, value, q):
     """Judge a value that is 0 or 1, and learn from it."""
     toggled = s.judged > 0 and value != s.level
@@ -154,7 +152,7 @@ def judge_switch(s, p, value, q):
     s.judged += 1
 
 
-@compiled
+@compiled_borrowing
 def judge_window(s, p, value):
     """Judge a value by the sliding window alone, without learning.
 
@@ -173,7 +171,7 @@ def judge_window(s, p, value):
     return abs(distance) / (std * p.window.k), count, mean, std
 
 
-@compiled
+@compiled_borrowing
 def only_wanted(p, expected, value, q):
     """Silence the value channels for deviations that the profile does not want to hear of."""
     distance = value - expected
@@ -183,7 +181,7 @@ def only_wanted(p, expected, value, q):
             q[channel] = 0.0
 
 
-@compiled
+@compiled_borrowing
 def strongest(q, begin, end):
     """The largest q of some channels and whose it is."""
     best, channel = 0.0, begin

@@ -15,7 +15,7 @@ from processors.engine.batch import ReadingBatch
 from processors.engine.book import OneProfile, ProfileBook
 from processors.engine.channels import Channel, window
 from processors.engine.channels.window import NEVER
-from processors.engine.deadlines import CLOCK, UNSET, ClockTime, Heap, sift_up
+from processors.engine.deadlines import CLOCK, UNSET, ClockTime, Heap, set_key
 from processors.engine.engine_kernel import apply_readings
 from processors.engine.episodes_kernel import CLEARED, GAP, VALUE, Events
 from processors.engine.judging_kernel import CHANNELS, EXPECTATION
@@ -111,12 +111,11 @@ class PartitionEngine:
         self.states: Table = new_states(0)
         self.faults: dict[int, dict[int, str]] = {}
         """Ground truth of open episodes, by series number and slot; no entry for a series that has none."""
-        self.storms = StormWatch()
+        self.storms = StormWatch(self.book.storms)
         self._clock: Table = np.array([ClockTime()], CLOCK)
         self._heap = Heap()
         self._profile_of = np.zeros(0, np.int64)
         self._device_of = np.zeros(0, np.uint64)
-        self._ties = np.zeros(0, np.uint64)
         self._changed = np.zeros(0, np.bool_)
         self._events = Events(_EVENT_ROOM)
         self._q = np.zeros(CHANNELS)
@@ -131,6 +130,7 @@ class PartitionEngine:
         A series whose state belongs to another origin by now is begun anew.
         """
         self.book = book
+        self.storms.limits = book.storms
         concerned: dict[str, None] = {}
         for number, name in enumerate(self.index.names):
             if devices is None or name.device_id in devices:
@@ -247,8 +247,8 @@ class PartitionEngine:
             self.faults[number] = dict(faults)
         heap = self._heap
         if row["last_time"] != NEVER and heap.key[number] == UNSET:
-            heap.key[number] = row["last_time"]  # too early: the deadline is worked out when it is looked at
-            sift_up(heap.order, heap.place, heap.key, heap.tie, number)
+            # too early: the deadline is worked out when it is looked at
+            set_key(heap.order, heap.place, heap.key, heap.tie, number, row["last_time"])
 
     def counts(self) -> Counter[str]:
         """Cumulative counts over all series, exact across crashes: readings, late, repeated, episodes.
@@ -274,10 +274,7 @@ class PartitionEngine:
         if number is None:
             return None
         state = self.states[number]
-        limits = self.book.table[self._profile_of[number]]["window"]
-        count, mean, m2 = (0, 0.0, 0.0)
-        if state["window"]["head"] != NEVER and state["window"]["pane_us"] == limits["pane_us"]:
-            count, mean, m2 = window.moments(state["window"], int(limits["panes"]))
+        count, mean, std = self._moments(number)
         seen = state["last_time"] != NEVER
         return SeriesView(
             device_id=name.device_id,
@@ -289,11 +286,25 @@ class PartitionEngine:
             episodes=int(state["episodes"]),
             last_time=int(state["last_time"]) if seen else None,
             last_value=float(state["last_value"]) if seen else None,
-            window_readings=int(count),
-            mean=float(mean) if count else None,
-            std=float(np.sqrt(m2 / (count - 1))) if count > 1 else None,
+            window_readings=count,
+            mean=mean if count else None,
+            std=std if count > 1 else None,
             open_anomalies=self._open_anomalies(number),
         )
+
+    def _moments(self, number: int) -> tuple[int, float, float]:
+        """Readings, mean and std of a series' window: the sliding one where that is on, else that of the channel spike."""
+        state, profile = self.states[number], self.book.table[self._profile_of[number]]
+        sliding, limits = state["window"], profile["window"]
+        if limits["on"] == 0:
+            learnt = (
+                0 if state["is_switch"] == 1 else min(int(state["judged"]), int(profile["spike"]["window"]))
+            )
+            return learnt, float(state["spike"]["mean"]), float(np.sqrt(state["spike"]["var"]))
+        if sliding["head"] == NEVER or sliding["pane_us"] != limits["pane_us"]:
+            return 0, 0.0, 0.0
+        count, mean, m2 = window.moments(sliding, int(limits["panes"]))
+        return int(count), float(mean), float(np.sqrt(m2 / max(count - 1, 1)))
 
     def _watched(self, states: Table, first: int = 0) -> NDArray[np.bool_]:
         profiles = self.book.table[self._profile_of[first : first + len(states)]]
@@ -303,7 +314,7 @@ class PartitionEngine:
 
     def _reserve(self) -> None:
         """Room for all series of the index in every table."""
-        have, need = len(self._ties), len(self.index)
+        have, need = len(self._heap.tie), len(self.index)
         if need <= have:
             return
         self.states = grown(self.states, need)
@@ -319,9 +330,7 @@ class PartitionEngine:
         for device_id in dict.fromkeys(name.device_id for name in names):
             self.storms.know(device_id, self.book.groups(device_id))
         self._device_of[have:need] = [_hash(name.device_id) for name in names]
-        new = np.array([_hash(name.device_id + "\0" + name.metric) for name in names], np.uint64)
-        self._ties = np.concatenate([self._ties, new])
-        self._heap.grow(self._ties)
+        self._heap.add(np.array([_hash(name.device_id + "\0" + name.metric) for name in names], np.uint64))
 
     def _tell_with_storms(self, readings: ReadingColumns, i: int) -> list[Anomaly]:
         """The anomaly of an event, and the storms that are over by then or that it opens."""
@@ -383,7 +392,7 @@ class PartitionEngine:
             anomaly_id=anomaly_id(name, channel, opened_at),
             device_id=name.device_id,
             metric=name.metric,
-            kind=self.book.kinds(int(self._profile_of[number])).get(kind, kind),
+            kind=telling.named(kind, self.book.kinds(int(self._profile_of[number]))),
             state=AnomalyState.OPENED if cleared_at is None else AnomalyState.CLEARED,
             opened_at=opened_at,
             cleared_at=cleared_at,

@@ -5,7 +5,7 @@ are measured: docs/detection.md says on what, and how far each may be moved befo
 """
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any
@@ -77,6 +77,8 @@ class JumpLimits:
     warmup: float = 20.0
     floor: float = 0.01
     """Least usual step, as a share of the series' extent."""
+    alone: float = 0.0
+    """Threshold of a step that stands alone, in usual steps; 0: it is not judged by itself."""
     memory: RecordLimits = RecordLimits(calm_decay=2e-5, block=54.0)
 
 
@@ -283,6 +285,17 @@ class Profile:
 
 _TEXTS = {"kinds"}
 
+_DERIVED: Mapping[type, Mapping[str, Callable[[Any], float]]] = {
+    SpikeLimits: {"weight": lambda limits: 1.0 / limits.window},
+    JumpLimits: {"weight": lambda limits: 1.0 / limits.window},
+    EnergyLimits: {
+        "weight": lambda limits: 1.0 / limits.window,
+        "long_weight": lambda limits: 1.0 / limits.long_window,
+    },
+    RareLimits: {"usual": lambda limits: 2.0**-limits.level},
+}
+"""Columns that spare the loops a division or a power for every reading."""
+
 
 @cache
 def _dtype(kind: type) -> np.dtype[np.void]:
@@ -299,7 +312,7 @@ def _dtype(kind: type) -> np.dtype[np.void]:
             parts.append((entry.name, "f8"))
         else:
             parts.append((entry.name, "i8"))
-    return np.dtype(parts)
+    return np.dtype([*parts, *((name, "f8") for name in _DERIVED.get(kind, ()))])
 
 
 PROFILE = _dtype(Profile)
@@ -325,4 +338,5 @@ def _values(part: Any) -> tuple[Any, ...]:
         elif value is None:
             value = -1
         values.append(value)
-    return tuple(values)
+    derived = (value_of(part) for value_of in _DERIVED.get(type(part), {}).values())
+    return (*values, *derived)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from processors.engine.states import SERIES, Table
 from schemas.errors import SigmawatchError
 
-VERSION = 2
+VERSION = 3
 _LITTLE_ENDIAN = SERIES.newbyteorder("<")
 
 

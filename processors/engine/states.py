@@ -51,13 +51,15 @@ SHAPE = np.dtype(
             "f8",
         ),  # std of the series when it opened: of its day and of what it strays from it; 0: not known
         ("last", "f8"),  # distance of the last reading, flagged or not
-        ("step", "f8"),  # the last two steps from reading to reading
-        ("step_before", "f8"),
+        ("step", "f8"),  # from the reading before it
+        ("bend", "f8"),  # the change of the step, now and before
+        ("bend_before", "f8"),
         ("steps", "f8"),  # sum of the sizes of the steps, and the largest of them
         ("largest_step", "f8"),
-        ("squared_steps", "f8"),  # sums of their squares and of the products of steps two apart
-        ("lagged_steps", "f8"),
-        ("returns", "f8"),  # 1 where the series came back by a jump from where it had gone unnoticed
+        ("squared_bends", "f8"),  # sums of the bends' squares and of the products of bends two apart
+        ("lagged_bends", "f8"),
+        ("returns", "i4"),  # 1 where the series came back by a jump from where it had gone unnoticed
+        ("over", "i4"),  # 1 once it has come back by a jump: what follows is not the fault's
     ]
 )
 """What an episode looked like, in few numbers: its kind is read off them when it is over, see `telling`."""
@@ -66,10 +68,10 @@ EPISODE = np.dtype(
     [
         ("opened_at", "i8"),  # event time, µs; NEVER while there is none
         ("detected_at", "i8"),  # Kafka timestamp of the record that opened it, µs
-        ("channel", "i8"),
+        ("channel", "i4"),
+        ("calm", "i4"),  # calm readings in a row
         ("flagged", "i8"),  # readings
         ("since", "i8"),  # readings since it opened
-        ("calm", "i8"),  # calm readings in a row
         ("q", "f8"),  # of the most deviating reading so far, as are the next six
         ("value", "f8"),
         ("expected", "f8"),
@@ -87,9 +89,9 @@ CONDITION = np.dtype(
     [
         ("opened_at", "i8"),
         ("detected_at", "i8"),
-        ("channel", "i8"),
+        ("channel", "i4"),
+        ("calm", "i4"),
         ("flagged", "i8"),
-        ("calm", "i8"),
         ("q", "f8"),
         ("value", "f8"),
         ("usual", "f8"),  # readings or µs that are usual
@@ -112,9 +114,11 @@ SERIES = np.dtype(
         ("judged", "i8"),  # values that the channels have had, in the order of their times
         ("level", "f8"),  # the last of them
         ("change", "f8"),  # its distance from the one before
+        ("bend", "f8"),  # the change of that distance; 0 behind a gap
         ("total", "f8"),  # a counter's last reading
         ("total_time", "i8"),
-        ("is_switch", "i8"),  # 1 while all values were 0 or 1
+        ("is_switch", "i4"),  # 1 while all values were 0 or 1
+        ("open", "i4"),  # which slots have an open episode, a bit each: `episodes_kernel`
         ("pane", "i8"),  # the slow channels' pane, as event time // length; NEVER before the first
         ("pane_sum", "f8"),
         ("pane_count", "i8"),
@@ -125,7 +129,6 @@ SERIES = np.dtype(
         ("heat_time", "i8"),
         ("last_opening", "i8"),  # `judged` at the last alarm about a value; NEVER before the first
         ("last_opening_q", "f8"),
-        ("open", "i8"),  # which slots have an open episode, a bit each: `episodes_kernel`
         ("recent_count", "i8"),
         ("recent_next", "i8"),  # where the next time goes in `recent`
         # What nearly every reading touches comes first: it lies side by side in memory.
@@ -136,12 +139,12 @@ SERIES = np.dtype(
         ("stuck", stuck.STATE),
         ("rare", rare.STATE),
         ("energy", energy.STATE),
-        ("window", window.STATE),
         (
             "recent",
             "i8",
             (RECENT_TIMES,),
         ),  # newest distinct reading times, ascending from `recent_next` round
+        ("window", window.STATE),
         ("pattern", pattern.STATE),
         ("shift", shift.STATE),
         ("model", model.STATE),
@@ -152,8 +155,19 @@ SERIES = np.dtype(
     ]
 )
 
-HOT_LINES = 20
-"""Cache lines at the beginning of a state that nearly every reading touches."""
+_LINE = 64
+
+
+def _begin(name: str) -> int:
+    return int(SERIES.fields[name][1])  # type: ignore[index]  # it has fields
+
+
+HOT_LINES = _begin("window") // _LINE + 2
+"""Cache lines at the beginning of a state that nearly every reading touches, wherever in a line it begins."""
+
+SLOW_FIRST = _begin("pattern") // _LINE
+SLOW_LINES = _begin("switching") // _LINE + 2 - SLOW_FIRST
+"""Those that the end of a pane touches."""
 
 _NEVER_AT_FIRST = ("last_offset", "touched", "last_time", "total_time", "pane", "heat_time", "last_opening")
 _ALARMS = ("value_alarm", "quality_alarm", "gap_alarm")

@@ -44,6 +44,9 @@ class StormLimits:
     quiet_us: int = 600_000_000
 
 
+USUAL_STORMS = StormLimits()
+
+
 @dataclass(slots=True)
 class _Storm:
     anomaly: Anomaly
@@ -54,8 +57,8 @@ class _Storm:
 class StormWatch:
     """The storms of one partition. Not thread-safe; does no I/O."""
 
-    def __init__(self, limits: StormLimits | None = None) -> None:
-        self.limits = StormLimits() if limits is None else limits
+    def __init__(self, limits: StormLimits = USUAL_STORMS) -> None:
+        self.limits = limits
         self._members: dict[str, set[str]] = defaultdict(set)
         self._recent: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         self._storms: dict[tuple[str, str], _Storm] = {}

@@ -1,6 +1,7 @@
 """An episode in words: its kind, named as a fault is, how severe it is, and why it was raised."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ _SHORT = 12
 _FEW = 4
 """Flagged readings from which their scatter says something."""
 
-_SWINGS = -0.45
-"""Correlation of steps two apart, below which readings swing; noise has none."""
+_SWINGS = -0.4
+"""Correlation of bends two apart, below which readings swing; that of noise is 1/6."""
 
 _CLIMBS = 0.75
 """Share of the furthest distance from which the first reading was there at once."""
@@ -24,6 +25,18 @@ _RESTLESS = 2.5
 
 _BEYOND_PATTERN = 5.0
 """Std of a series up to which a departure from its day's pattern may be just that."""
+
+_UNSETTLED = 2.0
+"""The same of so few flagged readings that they say little by themselves."""
+
+_STRAIGHT = 0.9
+"""Correlation with time from which large steps are those of a steep ramp."""
+
+_UP = 0.75
+"""Mean distance, as a share of the furthest, from which what climbed stayed up there: a ramp to the end has a half."""
+
+_FAR = 9.0
+"""Std of a series beyond which no slow drift takes it."""
 
 _RAMP = 0.6
 """Correlation with time from which an episode is a ramp."""
@@ -45,9 +58,10 @@ class Shape:
         slope: how much of their std goes along a straight line, with its sign: +-1 a ramp, 0 none.
         first, furthest: distances.
         size: furthest distance in std of the series over its day; infinite where that is not known.
-        swing: correlation of the steps two apart: -1 an oscillation of some readings' period, noise has none.
+        swing: correlation of the bends two apart: near -1 an oscillation of some readings' period; noise has 1/6.
         unrest: mean size of the steps behind the opening but for the largest, in usual steps.
-        returns: whether the series came back by a jump from where it had gone unnoticed.
+        returns: whether the series came back by a jump from where it had gone unnoticed; `size` is how far that was.
+        followed: readings behind the opening, flagged or not.
     """
 
     readings: int
@@ -60,6 +74,7 @@ class Shape:
     swing: float
     unrest: float
     returns: bool
+    followed: int
 
     @classmethod
     def of(cls, episode: Any) -> "Shape":
@@ -69,6 +84,9 @@ class Shape:
         mean, place = shape["sum"] / n, shape["places"] / n
         var = max(shape["squares"] / n - mean * mean, 0.0)
         spread = max(shape["places_squares"] / n - place * place, 0.0)
+        away = abs(shape["furthest"])
+        if shape["returns"]:
+            away = float(episode["band_upper"] - episode["band_lower"])
         covariance = shape["slope"] / n - mean * place
         return cls(
             readings=int(n),
@@ -77,14 +95,21 @@ class Shape:
             slope=covariance / (var * spread) ** 0.5 if var > 0.0 and spread > 0.0 else 0.0,
             first=shape["first"],
             furthest=shape["furthest"],
-            size=abs(shape["furthest"]) / shape["spread"] if shape["spread"] > 0.0 else math.inf,
-            swing=shape["lagged_steps"] / shape["squared_steps"] if shape["squared_steps"] > 0.0 else 0.0,
+            size=away / shape["spread"] if shape["spread"] > 0.0 else math.inf,
+            swing=shape["lagged_bends"] / shape["squared_bends"] if shape["squared_bends"] > 0.0 else 0.0,
             unrest=(shape["steps"] - shape["largest_step"])
             / max(float(episode["since"]) - 1.0, 1.0)
             / max(shape["unit"], 1e-12),
             returns=shape["returns"] > 0.0,
+            followed=int(episode["since"]),
         )
 
+
+FINER: Mapping[str, str] = {"build_up": "drift", "surge": "level_shift"}
+"""Kinds that are told apart only where a rule gives them a name, and the kind that they are of otherwise.
+
+A build-up climbs and stays, as dust does; a surge is there within a few readings, as smoke is.
+"""
 
 _QUALITY = {
     Channel.STUCK: "stuck",
@@ -119,36 +144,61 @@ def value_kind(episode: Any, cleared: bool) -> str:
 
 
 def kind_of_shape(channel: Channel, shape: Shape) -> str:
-    """The fault that leaves such a trace.
+    """The fault that leaves such a trace; of `FINER` kinds the finer one.
 
     Steps that come and go regularly are an oscillation, large ones without a level noise; few readings are a spike or a
     drop, many at one level a level shift, a ramp or what comes back from afar a drift; and values that are usual, but
     not at this time of day, break the pattern.
     """
     if shape.returns:
-        return "drift"
-    restless = shape.unrest > _RESTLESS or channel == Channel.ENERGY
-    scatters = shape.readings >= _FEW and abs(shape.mean) < (2.0 if restless else 1.0) * shape.std
-    if shape.readings >= _FEW and shape.swing < _SWINGS:
+        return "build_up" if shape.size > _FAR else "drift"
+    if shape.swing < _SWINGS and shape.followed >= _FEW:
         return "oscillation"
-    if scatters or channel == Channel.ENERGY:
+    if _scatters(channel, shape):
         return "noise"
     climbs = abs(shape.first) < _CLIMBS * abs(shape.furthest)
     return _short(shape, climbs) if shape.readings <= _SHORT else _long(channel, shape, climbs)
 
 
+def _scatters(channel: Channel, shape: Shape) -> bool:
+    if channel == Channel.ENERGY:
+        return True
+    if shape.readings < _FEW:  # too few for their own scatter to say much
+        return shape.unrest > _UNSETTLED
+    if abs(shape.slope) > _STRAIGHT:
+        return False
+    if shape.unrest > _RESTLESS and abs(shape.slope) < _RAMP and shape.std > _STEADY * abs(shape.mean):
+        return True
+    return abs(shape.mean) < (2.0 if shape.unrest > _RESTLESS else 1.0) * shape.std
+
+
 def _short(shape: Shape, climbs: bool) -> str:
     if climbs and shape.readings >= _FEW:
-        return "drift"
+        return "build_up" if _stays(shape) else "drift"
     return "spike" if shape.mean >= 0.0 else "drop"
 
 
 def _long(channel: Channel, shape: Shape, climbs: bool) -> str:
     if channel == Channel.PATTERN:
         return "pattern"
-    if channel == Channel.SHIFT or (climbs and shape.slope * shape.mean > _RAMP * abs(shape.mean)):
-        return "drift"
-    return "level_shift" if shape.size > _BEYOND_PATTERN else "pattern"
+    ramp = climbs and shape.slope * shape.mean > _RAMP * abs(shape.mean)
+    if ramp or channel == Channel.SHIFT:
+        return "build_up" if (ramp and _stays(shape)) or shape.size > _FAR else "drift"
+    if shape.size <= _BEYOND_PATTERN:
+        return "pattern"
+    return "surge" if climbs else "level_shift"
+
+
+def _stays(shape: Shape) -> bool:
+    """Whether what climbed was up there for most of the time."""
+    return abs(shape.mean) > _UP * abs(shape.furthest)
+
+
+def named(kind: str, names: Mapping[str, str]) -> str:
+    """What a kind is called where rules give such names."""
+    if kind in FINER and kind not in names:
+        kind = FINER[kind]
+    return names.get(kind, kind)
 
 
 def quality_kind(condition: Any) -> str:

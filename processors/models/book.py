@@ -11,6 +11,7 @@ from processors.engine.book import ProfileBook
 from processors.engine.forests import Forests, joined
 from processors.engine.profile import Table
 from processors.engine.series_index import SeriesName
+from processors.engine.storms import StormLimits
 from processors.models.files import Model
 from processors.models.info import Meaning, ModelKey
 from processors.models.store import Models
@@ -68,6 +69,11 @@ class ModelBook:
     def groups(self, device_id: str) -> tuple[str, ...]:
         """What a device has in common with others."""
         return self._book.groups(device_id)
+
+    @property
+    def storms(self) -> StormLimits:
+        """When anomalies of many devices are a storm."""
+        return self._book.storms
 
     def origin(self, name: SeriesName) -> int:
         """What a series' state belongs to."""

@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from processors.engine.channels import record
-from schemas.compiled import compiled
+from processors.engine.channels import record, running
+from schemas.compiled import compiled_borrowing
 
 STEPS = 16
 """Readings in the short window."""
@@ -29,8 +29,8 @@ STATE = np.dtype(
 )
 
 
-@compiled
-def step(state, limits, count, bend, floor, continues):
+@compiled_borrowing
+def step(state, limits, count, young, bend, floor, continues):
     """Judge and learn; arguments as those of `jump.step`. Gives q."""
     size = 0.0
     if continues:
@@ -39,19 +39,14 @@ def step(state, limits, count, bend, floor, continues):
             square = min(bend * bend, limits.clip * state.power)
         else:
             square = bend * bend
-        state.power += max(1.0 / (count + 1), 1.0 / limits.window) * (square - state.power)
+        state.power += max(young, limits.weight) * (square - state.power)
     slot = count % STEPS
     state.sum += np.float32(size) - state.ring[slot]
     state.ring[slot] = np.float32(size)
-    mean = state.sum / STEPS
+    mean = state.sum * (1.0 / STEPS)
     q = 0.0
     if count > _JUDGES_FROM:
         z = (mean - state.mean) / (math.sqrt(state.var) + limits.floor)
-        threshold = max(limits.threshold, limits.record * record.largest(state.record))
-        q = z / threshold
-        record.note(state.record, z, threshold, limits.memory)
-    weight = max(1.0 / (count + 1), 1.0 / limits.long_window)
-    distance = mean - state.mean
-    state.mean += weight * distance
-    state.var = (1.0 - weight) * (state.var + weight * distance * distance)
+        q = record.judge(state.record, limits.threshold, limits, z)
+    running.learn(state, max(young, limits.long_weight), mean)
     return q

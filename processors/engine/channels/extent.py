@@ -7,24 +7,24 @@ real change of level is taken over within a bounded number of readings.
 
 import numpy as np
 
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 STATE = np.dtype([("low", "f8"), ("high", "f8"), ("shadow_low", "f8"), ("shadow_high", "f8")])
 
 
-@compiled
+@compiled_borrowing
 def begin(extent, value):
     """The first value."""
     extent.low = extent.high = extent.shadow_low = extent.shadow_high = value
 
 
-@compiled
+@compiled_borrowing
 def overshoot(extent, value):
     """How far a value lies outside of extent and shadow; negative inside."""
     return max(value - max(extent.high, extent.shadow_high), min(extent.low, extent.shadow_low) - value)
 
 
-@compiled
+@compiled_borrowing
 def widen(extent, value, tolerance, shrink, share):
     """Take a value in.
 

@@ -6,11 +6,12 @@ it arrives; whether it passes is decided by the event time of the partition (see
 
 import numpy as np
 
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 _KNOWN_AFTER = 20.0
 _WEIGHT = 0.001  # of the newest interval, at least
 _CLIP = 10.0
+_CONTINUES_WITHIN = 3.0  # usual intervals, behind which a step from the last value says nothing
 
 STATE = np.dtype(
     [
@@ -22,13 +23,19 @@ STATE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
 def is_known(state):
     """Whether the usual interval is known."""
     return state.intervals > _KNOWN_AFTER
 
 
-@compiled
+@compiled_borrowing
+def continues(state, interval_us):
+    """Whether a reading follows the last one as usual, without a gap between."""
+    return not (is_known(state) and interval_us > _CONTINUES_WITHIN * state.interval_us)
+
+
+@compiled_borrowing
 def deadline_us(state, limits):
     """Silence by the device's own clock that is too long, µs; 0 where that is not known yet."""
     if not is_known(state):
@@ -36,13 +43,13 @@ def deadline_us(state, limits):
     return int(max(limits.threshold * state.interval_us, limits.record * state.longest_us))
 
 
-@compiled
+@compiled_borrowing
 def patience_us(state):
     """How much longer the partition's clock waits for a device whose clock is behind, or whose readings come late, µs."""
     return int(state.lag_us)
 
 
-@compiled
+@compiled_borrowing
 def step(state, limits, interval_us, lag_us):
     """Learn from the interval before a reading, and from how far behind the partition's clock it came."""
     state.lag_us = max(state.lag_us * (1.0 - _WEIGHT), lag_us)

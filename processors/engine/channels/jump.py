@@ -3,28 +3,30 @@
 The distance is the lesser of |x - x1| and |x - (2 x1 - x2)|: a value surprises when it is neither near the last one nor on the
 line through the last two, so that ramps are no jumps. The usual step is a root mean square from which large steps are
 clipped (Huber's idea: what is judged must not set its own scale), with a floor relative to the series' range.
-"""
 
-import math
+Where `alone` is above 0, a step is judged once more a reading later, by how far it stood out of the steps on both of its sides. What is
+switched on and heats up begins with a large step, too, but goes on with others: there only a step that stands alone is a fault.
+"""
 
 import numpy as np
 
 from processors.engine.channels import record
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
-STATE = np.dtype([("power", "f8"), ("record", record.STATE)])
+STATE = np.dtype([("power", "f8"), ("record", record.STATE), ("alone_record", record.STATE)])
 
 
-@compiled
-def step(state, limits, count, change, bend, floor, continues):
+@compiled_borrowing
+def step(state, limits, count, young, change, bend, unit, continues):
     """Judge and learn.
 
     Args:
         state, limits: the channel's.
         count: values before this one.
+        young: 1 / (count + 1), this one's weight while they are few.
         change: distance from the last value.
         bend: change of that distance.
-        floor: least step that can count as usual.
+        unit: usual step, and no less than what can count as one.
         continues: False behind a gap, over which a step says nothing.
 
     Returns:
@@ -36,9 +38,20 @@ def step(state, limits, count, change, bend, floor, continues):
         return 0.0
     if not continues:
         return 0.0
-    z = min(abs(change), abs(bend)) / max(math.sqrt(state.power), floor)
-    threshold = max(limits.threshold, limits.record * record.largest(state.record))
-    record.note(state.record, z, threshold, limits.memory)
+    q = record.judge(state.record, limits.threshold, limits, min(abs(change), abs(bend)) / unit)
     clipped = min(change * change, limits.clip * state.power)
-    state.power += max(1.0 / (count + 1), 1.0 / limits.window) * (clipped - state.power)
-    return z / threshold
+    state.power += max(young, limits.weight) * (clipped - state.power)
+    return q
+
+
+@compiled_borrowing
+def step_alone(state, limits, count, stands_out, unit):
+    """Judge the step before the present one: how far it stood out of those on both of its sides. Gives q.
+
+    Args:
+        state, limits, count, unit: as in `step`; call it before that.
+        stands_out: the least of that step's size and of its distances from its neighbours.
+    """
+    if limits.alone <= 0.0 or count <= limits.warmup:
+        return 0.0
+    return record.judge(state.alone_record, limits.alone, limits, stands_out / unit)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from processors.engine.channels import pattern, shift
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 FEATURES = (
     "level",  # distance of the mean from the day's mean, in std of the day
@@ -23,9 +23,6 @@ FEATURES = (
     "trend",  # mean of the last panes against that of more of them, in std of the day
 )
 """What a forest is asked about, in this order. Another list or meaning is another version of models."""
-
-_PATTERN_KNOWN = 288.0
-"""Panes that the profile must have had something to say of."""
 
 _RECENT = 5
 """Panes whose mean is held against that of all in the ring of `shift`."""
@@ -43,7 +40,7 @@ STATE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
 def begin(state):
     """A new pane."""
     state.squares = np.float32(0.0)
@@ -52,7 +49,7 @@ def begin(state):
     state.steps = np.float32(0.0)
 
 
-@compiled
+@compiled_borrowing
 def add(state, total, count, base, value, step):
     """Take in a value of the pane.
 
@@ -72,7 +69,7 @@ def add(state, total, count, base, value, step):
     state.steps += np.float32(min(abs(step), _FURTHEST))
 
 
-@compiled
+@compiled_borrowing
 def describe(state, before, day, means, unit, pane, floor, features):
     """Fill in the features of a pane that is complete.
 
@@ -90,7 +87,7 @@ def describe(state, before, day, means, unit, pane, floor, features):
         Whether enough is known of the series for the features to say something.
     """
     panes, count, mean = pane
-    if day.profiled <= _PATTERN_KNOWN or panes < shift.VALUES:
+    if day.profiled <= pattern.ROUGHLY_KNOWN or panes < shift.VALUES:
         return False
     unit = max(unit, floor)
     distance = math.sqrt(day.power) + floor
@@ -109,7 +106,7 @@ def describe(state, before, day, means, unit, pane, floor, features):
     return True
 
 
-@compiled
+@compiled_borrowing
 def step(forests, limits, features):
     """Judge a pane by its forest. Gives q."""
     forest = forests[3][limits.number]
@@ -117,7 +114,7 @@ def step(forests, limits, features):
     return max(above, 0.0) / (limits.threshold * (forest.threshold - forest.usual))
 
 
-@compiled
+@compiled_borrowing
 def score(forests, number, features):
     """Isolation score of a pane: near 1 what few cuts set apart, below 0.5 what is usual.
 
@@ -139,7 +136,7 @@ def score(forests, number, features):
     return 2.0 ** (-length / forest.length)
 
 
-@compiled
+@compiled_borrowing
 def _moments(day):
     """Mean and std of the day's profile, of the parts that are known."""
     known, mean, square = 0, 0.0, 0.0
@@ -152,7 +149,7 @@ def _moments(day):
     return mean, math.sqrt(max(square / known - mean * mean, 0.0))
 
 
-@compiled
+@compiled_borrowing
 def _trend(ring, panes):
     """How far the mean of the last panes lies from that of all in the ring; `panes` is the place of the last."""
     everything = recent = 0.0

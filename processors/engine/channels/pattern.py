@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from processors.engine.channels import record
-from schemas.compiled import compiled
+from processors.engine.channels import record, running
+from schemas.compiled import compiled_borrowing
 
 BINS = 72
 VALUES = 39
@@ -19,6 +19,9 @@ VALUES = 39
 _DAY_S = 86_400.0
 _KNOWN_AFTER = 2
 _WARMUP = 20
+ROUGHLY_KNOWN = 288.0
+"""Panes, a day of them, that the profile must have had something to say of before it says where a series belongs."""
+
 _LARGEST = 3e38
 """Values beyond do not fit into the profile."""
 
@@ -27,7 +30,6 @@ STATE = np.dtype(
         ("profiled", "f8"),  # values that the profile had something to say of
         ("power", "f8"),  # usual square of the distance from the profile
         ("sum", "f8"),  # of the ring
-        ("judged", "f8"),
         ("mean", "f8"),  # of the short mean
         ("var", "f8"),
         ("expected", "f8"),  # the profile's last answer
@@ -39,7 +41,7 @@ STATE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
 def step(state, limits, count, time_s, value):
     """Judge and learn.
 
@@ -73,20 +75,14 @@ def step(state, limits, count, time_s, value):
     state.ring[slot] = np.float32(size)
     mean = state.sum / VALUES
     q = 0.0
-    if state.judged > _WARMUP:
+    if count > _WARMUP:
         z = (mean - state.mean) / (math.sqrt(state.var) + limits.floor)
-        threshold = max(limits.threshold, limits.record * record.largest(state.record))
-        q = z / threshold
-        record.note(state.record, z, threshold, limits.memory)
-    state.judged += 1.0
-    weight = max(1.0 / state.judged, 1.0 / limits.long_window)
-    distance = mean - state.mean
-    state.mean += weight * distance
-    state.var = (1.0 - weight) * (state.var + weight * distance * distance)
+        q = record.judge(state.record, limits.threshold, limits, z)
+    running.learn(state, max(1.0 / (count + 1), 1.0 / limits.long_window), mean)
     return q
 
 
-@compiled
+@compiled_borrowing
 def _place(time_s):
     """Bin of a time of day, the neighbour whose middle is on the other side, and that one's share."""
     position = (time_s / _DAY_S) % 1.0 * BINS
@@ -96,7 +92,7 @@ def _place(time_s):
     return place, neighbour, abs(within)
 
 
-@compiled
+@compiled_borrowing
 def _learn(state, place, value, learning):
     if state.known[place] < 255:
         state.known[place] += 1

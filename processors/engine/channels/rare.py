@@ -10,12 +10,13 @@ import math
 import numpy as np
 
 from processors.engine.channels import record
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 BINS = 32
 _STARTS_AT = 60  # readings after which the range is known well enough to lay the bins
 _LEARNS_FROM = 100.0  # values in the histogram from which rarity means something
 _BLUR = 0.02  # what an empty bin counts as having
+_USUAL = 1.0 / BINS  # share of the values from which a bin is where the series dwells
 
 STATE = np.dtype(
     [
@@ -29,7 +30,7 @@ STATE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
 def step(state, limits, count, value, low, high):
     """Judge and learn.
 
@@ -49,19 +50,24 @@ def step(state, limits, count, value, low, high):
         else:
             return 0.0
     inside = min(max(value, low), high)
-    _reach(state, inside)
+    position = _position(state, inside)
+    if not 0.0 <= position < BINS:
+        _reach(state, inside)
+        position = _position(state, inside)
     q = 0.0
     bits = 0.0
     if state.total > _LEARNS_FROM:
-        share = (_weight(state, value) + _BLUR) / (state.total + 1.0)
-        bits = min(max(0.0, -math.log2(share) - limits.level), limits.cap)
+        share = (_weight(state, position if value == inside else _position(state, value)) + _BLUR) / (
+            state.total + 1.0
+        )
+        if share < limits.usual:
+            bits = min(max(0.0, -math.log2(share) - limits.level), limits.cap)
         state.rarity += (bits - state.rarity) / limits.readings
-        threshold = max(limits.threshold, limits.record * record.largest(state.record))
-        if count > limits.warmup:
-            q = state.rarity / threshold
-        record.note(state.record, state.rarity, threshold, limits.memory)
-    weight = 1.0 / (1.0 + limits.caution * bits)
-    state.bins[math.floor((inside - state.origin) / state.width)] += np.float32(weight)
+        q = record.judge(state.record, limits.threshold, limits, state.rarity)
+        if count <= limits.warmup:
+            q = 0.0
+    weight = 1.0 / (1.0 + limits.caution * bits) if bits > 0.0 else 1.0
+    state.bins[int(position)] += np.float32(weight)
     state.total += weight
     if state.total > limits.window:
         for i in range(BINS):
@@ -70,11 +76,11 @@ def step(state, limits, count, value, low, high):
     return q
 
 
-@compiled
+@compiled_borrowing
 def _reach(state, value):
     """Widen the bins until one of them holds the value."""
     while True:
-        place = math.floor((value - state.origin) / state.width)
+        place = math.floor(_position(state, value))
         if 0 <= place < BINS:
             return
         half = BINS // 2
@@ -93,10 +99,38 @@ def _reach(state, value):
         state.width *= 2.0
 
 
-@compiled
-def _weight(state, value):
-    """What the histogram holds at a value: its bin and a part of the nearer neighbour."""
-    position = (value - state.origin) / state.width
+@compiled_borrowing
+def usual_near(state, value, otherwise):
+    """The nearest value at which the series does dwell: the middle of what lies about the nearest bin that is usual.
+
+    Args:
+        state: the channel's.
+        value: the value that is rare.
+        otherwise: what is said where no bin is usual.
+    """
+    position = _position(state, value) - 0.5
+    nearest, distance = -1, np.inf
+    for i in range(BINS):
+        if state.bins[i] >= _USUAL * state.total and abs(i - position) < distance:
+            nearest, distance = i, abs(i - position)
+    if nearest < 0:
+        return otherwise
+    weight = places = 0.0
+    for i in range(max(nearest - 1, 0), min(nearest + 2, BINS)):
+        weight += state.bins[i]
+        places += state.bins[i] * (i + 0.5)
+    return state.origin + places / weight * state.width
+
+
+@compiled_borrowing
+def _position(state, value):
+    """Where in the bins a value lies, in bins from the origin."""
+    return (value - state.origin) / state.width
+
+
+@compiled_borrowing
+def _weight(state, position):
+    """What the histogram holds at a position: its bin and a part of the nearer neighbour."""
     place = math.floor(position)
     within = position - place - 0.5
     neighbour = place + 1 if within > 0.0 else place - 1

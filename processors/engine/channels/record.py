@@ -10,7 +10,7 @@ A threshold is the larger of a minimum and a multiple of this record. Two things
 
 import numpy as np
 
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 STATE = np.dtype(
     [
@@ -23,13 +23,31 @@ STATE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
 def largest(record):
     """The record as it stands."""
     return max(record.calm, record.alarmed)
 
 
-@compiled
+@compiled_borrowing
+def judge(record, least, limits, value):
+    """Judge a statistic by its record, and take notice of it.
+
+    Args:
+        record: `STATE`.
+        least: the least threshold.
+        limits: the channel's: `record` times the largest of before is a threshold, too, and how `memory` follows.
+        value: the statistic.
+
+    Returns:
+        q.
+    """
+    threshold = max(least, limits.record * largest(record))
+    note(record, value, threshold, limits.memory)
+    return value / threshold
+
+
+@compiled_borrowing
 def note(record, value, threshold, limits):
     """Take notice of a value of the statistic and of the threshold that it met.
 

@@ -6,7 +6,7 @@ As `range` does for single values; it judges pane means (see `judging_kernel`).
 import numpy as np
 
 from processors.engine.channels import extent
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 VALUES = 20
 """Values in the short window."""
@@ -17,7 +17,7 @@ _LARGEST = 3e38
 STATE = np.dtype([("extent", extent.STATE), ("ring", "f4", (VALUES,))])
 
 
-@compiled
+@compiled_borrowing
 def step(state, limits, count, value, spread):
     """Judge and learn.
 

@@ -1,17 +1,9 @@
-"""Spike: a value far from the mean of the last readings, in their std.
-
-The mean and variance of an exponential window: with weight w = max(1/n, 1/window) of the newest value,
-mean <- mean + w d and var <- (1 - w)(var + w d^2), where d is the distance from the mean before
-(T. Finch, "Incremental calculation of weighted mean and variance", 2009). For the first `window` readings that is
-Welford's plain mean and variance.
-"""
-
-import math
+"""Spike: a value far from the mean of the last readings, in their std, both of an exponential window (see `running`)."""
 
 import numpy as np
 
-from processors.engine.channels import record
-from schemas.compiled import compiled
+from processors.engine.channels import record, running
+from schemas.compiled import compiled_borrowing
 
 STATE = np.dtype([("mean", "f8"), ("var", "f8"), ("record", record.STATE)])
 
@@ -19,17 +11,23 @@ STD_FLOOR = 1e-9
 """Least std: a value a hair off a constant is no deviation."""
 
 
-@compiled
-def step(state, limits, count, value):
-    """Judge and learn; `count` is how many values came before. Gives q."""
+@compiled_borrowing
+def step(state, limits, count, young, value, std):
+    """Judge and learn.
+
+    Args:
+        state, limits: the channel's.
+        count: values before this one.
+        young: 1 / (count + 1), this one's weight while they are few.
+        value: the value.
+        std: root of the state's variance.
+
+    Returns:
+        q.
+    """
     q = 0.0
     if count > limits.warmup:
-        z = abs(value - state.mean) / (math.sqrt(state.var) + STD_FLOOR)
-        threshold = max(limits.threshold, limits.record * record.largest(state.record))
-        q = z / threshold
-        record.note(state.record, z, threshold, limits.memory)
-    weight = max(1.0 / (count + 1), 1.0 / limits.window)
-    distance = value - state.mean
-    state.mean += weight * distance
-    state.var = (1.0 - weight) * (state.var + weight * distance * distance)
+        z = abs(value - state.mean) / (std + STD_FLOOR)
+        q = record.judge(state.record, limits.threshold, limits, z)
+    running.learn(state, max(young, limits.weight), value)
     return q

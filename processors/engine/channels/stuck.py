@@ -6,7 +6,7 @@ fan that is off reads 0), is learnt and does not count; a rest is judged by the 
 
 import numpy as np
 
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 _LONG_RUN = 8
 """Readings from which a run makes its value a candidate for the resting value."""
@@ -16,6 +16,9 @@ _RESTS_AFTER = 2.0
 
 _REPEAT_WEIGHT = 0.002
 """Weight of the newest reading in the share of repeats."""
+
+_LENGTHENS = 1.2
+"""What a rest that alarmed makes of the longest one."""
 
 _FORGET = 0.999
 """What the longest run keeps when another run ends."""
@@ -30,12 +33,12 @@ STATE = np.dtype(
         ("longest_rest", "f8"),
         ("rests", "f8"),  # so far
         ("rested", "f8"),  # readings, in all of them
-        ("q", "f8"),  # of the last reading
+        ("q", "f8"),  # of the last reading, be it of a run or of a rest
     ]
 )
 
 
-@compiled
+@compiled_borrowing
 def step(state, limits, count, value, last):
     """Judge and learn; `last` is the value before. Gives q."""
     if count == 0:
@@ -58,21 +61,25 @@ def step(state, limits, count, value, last):
     return 0.0
 
 
-@compiled
+@compiled_borrowing
 def rest(state, limits, count, value):
     """Judge a stay at the resting value; call it behind `step`. Gives q."""
     if state.run <= 0.0 or value != state.rest or state.rests < limits.stays or count < limits.warmup:
         return 0.0
     usual = max(limits.record * state.longest_rest, limits.mean * state.rested / state.rests)
-    return state.run / max(limits.threshold, usual)
+    state.q = state.run / max(limits.threshold, usual)
+    return state.q
 
 
-@compiled
+@compiled_borrowing
 def _end_run(state, value, rests):
     if rests and value == state.rest:
         state.rests += 1.0
         state.rested += state.run
-        state.longest_rest = max(state.longest_rest, state.run)
+        if state.q < 1.0:
+            state.longest_rest = max(state.longest_rest, state.run)
+        else:
+            state.longest_rest *= _LENGTHENS
     if state.run >= _LONG_RUN:
         if value == state.rest and state.resting > 0.0:
             state.resting += 1.0

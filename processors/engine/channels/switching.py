@@ -7,7 +7,7 @@ stay is judged against the longest stay in that state, which what alarmed length
 import numpy as np
 
 from processors.engine.channels import record
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 READINGS = 8
 _LENGTHENS = 1.2
@@ -25,7 +25,7 @@ STATE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
 def flicker(state, limits, count, toggled):
     """Judge how often it toggles, and learn. Gives q."""
     slot = count % READINGS
@@ -34,12 +34,10 @@ def flicker(state, limits, count, toggled):
     state.ring[slot] = new
     if count <= limits.warmup:
         return 0.0
-    threshold = max(limits.threshold, limits.record * record.largest(state.record))
-    record.note(state.record, state.recent, threshold, limits.memory)
-    return state.recent / threshold
+    return record.judge(state.record, limits.threshold, limits, state.recent)
 
 
-@compiled
+@compiled_borrowing
 def dwell(state, limits, count, is_on, toggled):
     """Judge how long it stays, and learn; `is_on` is the state now. Gives q."""
     if toggled:
@@ -59,7 +57,7 @@ def dwell(state, limits, count, is_on, toggled):
     return state.stay / _threshold(state, limits, side)
 
 
-@compiled
+@compiled_borrowing
 def _threshold(state, limits, side):
     mean = state.stayed[side] / max(state.stays[side], 1.0)
     return max(limits.threshold, limits.record * state.longest[side], limits.mean * mean)

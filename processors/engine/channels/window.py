@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from schemas.compiled import compiled
+from schemas.compiled import compiled_borrowing
 
 PANES = 10
 """Panes that the state has room for; settings use so many or fewer."""
@@ -22,7 +22,10 @@ STD_FLOOR = 1e-9
 
 STATE = np.dtype(
     [
-        ("pane_us", "i8"),  # length of a pane: of other panes a window is begun anew
+        (
+            "pane_us",
+            "i8",
+        ),  # length of a pane: of other panes a window is begun anew; negative while it is off
         ("head", "i8"),  # newest pane, as event time // pane length; NEVER before the first reading
         (
             "panes",
@@ -33,7 +36,19 @@ STATE = np.dtype(
 )
 
 
-@compiled
+@compiled_borrowing
+def pane_of(time, length, near):
+    """Number of the pane of a time: time // length, without the division where it is `near` or the next one."""
+    if near != NEVER:
+        since = time - near * length
+        if 0 <= since < length:
+            return near
+        if length <= since < 2 * length:
+            return near + 1
+    return time // length
+
+
+@compiled_borrowing
 def merge(count_a, mean_a, m2_a, count_b, mean_b, m2_b):
     """Moments of two sets together: (count, mean, M2)."""
     if count_b == 0:
@@ -46,7 +61,7 @@ def merge(count_a, mean_a, m2_a, count_b, mean_b, m2_b):
     return count, mean, m2_a + m2_b + delta * delta * count_a * count_b / count
 
 
-@compiled
+@compiled_borrowing
 def moments(state, panes):
     """Moments of the window, panes merged from the oldest to the newest."""
     count, mean, m2 = 0.0, 0.0, 0.0
@@ -57,19 +72,27 @@ def moments(state, panes):
     return count, mean, m2
 
 
-@compiled
+@compiled_borrowing
 def std_of(count, mean, m2):
     """The sample's std, never quite nought."""
     return max(math.sqrt(m2 / (count - 1)), STD_FLOOR * max(abs(mean), 1.0))
 
 
-@compiled
+@compiled_borrowing
 def is_behind(state, pane, panes):
     """Whether a pane has left the window."""
     return state.head != NEVER and pane <= state.head - panes
 
 
-@compiled
+@compiled_borrowing
+def follow(state, pane_us):
+    """Begin the window anew where its panes have had another length, or where it was off."""
+    if state.pane_us != pane_us:
+        state.pane_us = pane_us
+        state.head = NEVER
+
+
+@compiled_borrowing
 def advance(state, pane, panes):
     """Make `pane` the newest, if it is newer, emptying the slots that it and skipped panes take over."""
     if state.head != NEVER and pane <= state.head:
@@ -83,14 +106,14 @@ def advance(state, pane, panes):
     state.head = pane
 
 
-@compiled
+@compiled_borrowing
 def add(state, pane, value):
     """Put one value into a pane of the window."""
     part = state.panes[pane % PANES]
     part[2], part[0], part[1] = merge(part[2], part[0], part[1], 1.0, value, 0.0)
 
 
-@compiled
+@compiled_borrowing
 def _empty(part):
     for i in range(3):
         part[i] = 0.0

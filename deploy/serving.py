@@ -265,6 +265,7 @@ def dashboard_sources(
         quality=measured,
         pipeline=None if processors is None else lambda: pipeline_figures(*processors.look()),
         warmup_readings=settings.processor.minimum_readings,
+        readings_topic=settings.topics.readings,
     )
 
 

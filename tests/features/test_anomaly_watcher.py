@@ -14,9 +14,8 @@ Elsewhere:
 | status of models | tests/integration/deploy/test_models.py::test_status_and_show |
 | read --limit, from the database | tests/integration/deploy/test_up_serves.py::test_the_address_that_it_says_has_devices_series_and_control |
 | read --loop | tests/unit/deploy/test_stored_rows.py::test_what_comes_is_shown_once_and_what_was_there_is_not |
+| The web page: sensors, their data and anomalies | tests/integration/dashboard/test_dashboard_catch.py::test_a_fault_injected_by_click_is_caught_and_shown_on_the_chart, tests/integration/dashboard/test_dashboard_page.py::test_the_fleet_opens_sorted_by_trouble_and_draws_only_what_is_seen |
 | Real-time anomaly monitoring and alerting | tests/integration/sinks/notify/test_notify_worker.py::test_mail_with_what_the_database_knows_of_the_device |
-
-Not here yet, because it is about dashboards: the web page.
 """
 
 import json

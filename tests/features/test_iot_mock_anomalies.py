@@ -5,9 +5,8 @@ Elsewhere:
 | row | tests |
 |---|---|
 | Duration 1-50 readings, multipliers .5-10, and what is refused | tests/unit/producers/control/test_control_api_faults.py::test_anomalies_that_make_no_sense |
+| Analytics find the anomalous data, dashboards show them as alerts | tests/integration/dashboard/test_dashboard_catch.py::test_a_fault_injected_by_click_is_caught_and_shown_on_the_chart, tests/integration/sinks/notify/test_notify_worker.py::test_mail_with_what_the_database_knows_of_the_device |
 | Anomalous data to the data ingestion service | tests/integration/producers/mqtt/test_mqtt_to_kafka.py::test_every_reading_arrives_as_it_was_simulated |
-
-Not here yet, because it is about detection and dashboards: analytics that find the anomalous data and show them as alerts.
 """
 
 import re

@@ -14,10 +14,10 @@ Elsewhere:
 | severity_factor, rate_change, frequency, noise_multiplier | tests/unit/producers/legacy/test_legacy_convert.py::test_multipliers_change_the_size_of_faults |
 | Filters of random locations | tests/unit/producers/legacy/test_legacy_convert.py::test_cities_are_filtered |
 | Resilient database: retries, no row lost or doubled | tests/integration/sinks/test_worker.py::test_the_database_restarts_in_between |
+| Demonstrating monitoring systems with real-time dashboards | tests/integration/dashboard/test_dashboard_catch.py::test_a_fault_injected_by_click_is_caught_and_shown_on_the_chart, tests/integration/dashboard/test_dashboard_page.py::test_the_fleet_opens_sorted_by_trouble_and_draws_only_what_is_seen |
 | --output-schema, --debug and the names of its variables | tests/unit/producers/legacy/test_migrating_guide.py::test_every_variable_and_flag_of_the_five_systems_is_in_the_guide |
 
-Not here yet, because it is about dashboards: demonstrating monitoring systems with real-time dashboards. Without a meaning
-here: SQLite's own settings (WAL, cache size, busy timeout, temporary directory, synced), its image builder and test scripts.
+Without a meaning here: SQLite's own settings (WAL, cache size, busy timeout, temporary directory, synced), its image builder and test scripts.
 """
 
 import re

@@ -10,9 +10,9 @@ from deploy.modelling.fitting import fit
 from deploy.modelling.gathering import Gatherer
 from deploy.modelling.measuring import SeriesPanes, measure
 from processors.engine.channels.model import FEATURES
-from processors.engine.profile import Profile, records
+from processors.engine.profile import Profile, ValueMeaning, records
 from processors.models.files import file_name, pack_forest
-from processors.models.info import USUAL_MEANING, ModelInfo, ModelKey
+from processors.models.info import Meaning, ModelInfo, ModelKey
 from sinks.timescale.history import History
 
 MINUTE, DAY = 60_000_000, 86_400_000_000
@@ -20,6 +20,7 @@ BEGIN = 1_767_571_200_000_000
 """A midnight, UTC."""
 NOT_ANOMALOUS = np.zeros((0, 2), np.int64)
 KEY = ModelKey("oven", "temperature")
+USUAL_MEANING = Meaning(pane_s=ValueMeaning().pane_s, counter=False, period=0.0)
 
 
 def day_after_day(days, seed=1, noise=0.5):

@@ -33,14 +33,9 @@ def test_a_fault_injected_by_click_is_caught_and_shown_on_the_chart(stack, open_
     expect(caught.first).to_be_visible()
     table = page.get_by_role("table", name="Anomalies")
     expect(table.get_by_role("row").nth(1)).to_contain_text(re.compile("Critical|Warning|Info"))
-    opened = (
-        table.get_by_role("time").first if table.get_by_role("time").count() else table.locator("time").first
-    )
+    opened = table.locator("time").first
     expect(opened).to_have_attribute("title", re.compile(r"\d\d:\d\d:\d\d\.\d+ UTC"))
-    assert (
-        opened.inner_text()[:2] != opened.get_attribute("title")[11:13]
-        or opened.inner_text()[3:5] != (opened.get_attribute("title")[14:16])
-    )  # the viewer's zone is a quarter of an hour off any other
+    assert opened.inner_text() not in opened.get_attribute("title")  # the viewer's clock is another
 
     page.get_by_role("link", name="Anomalies", exact=True).click()
     expect(page.get_by_role("table", name="Anomalies")).to_contain_text(DEVICE)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.engine.book import OneProfile, moving_average
+from processors.engine.profile import Profile
 from processors.engine.record import StateRecordError, unpack
 from processors.engine.series_index import SeriesName
 from processors.engine.settings import Sides
@@ -118,6 +119,30 @@ def test_any_order_within_lateness_gives_the_same_window(seconds, rng):
     assert (a.std is None) == (b.std is None)
     assert a.std is None or a.std == pytest.approx(b.std, rel=1e-9, abs=1e-12)
     assert (a.last_time, a.last_value, a.late, a.repeated) == (b.last_time, b.last_value, b.late, b.repeated)
+
+
+def test_a_series_that_no_window_judges_shows_what_its_last_readings_were():
+    engine = engine_of(Profile())
+    apply_in(engine, noisy(200))
+    view = engine.view(engines.SERIES)
+    values = [reading.value for reading in noisy(200)]
+    assert view.window_readings == 60
+    assert view.mean == pytest.approx(np.mean(values[-60:]), abs=0.5)
+    assert view.std == pytest.approx(np.std(values), rel=0.5)
+    apply_in(
+        engine, [Reading("s", "m", START + i * SECOND, float(i % 2)) for i in range(50)], first_offset=200
+    )
+    switch = engine.view(SeriesName("s", "m"))
+    assert (switch.window_readings, switch.mean, switch.std) == (0, None, None)
+
+
+def test_a_window_that_is_switched_on_begins_anew():
+    off, on = engine_of(Profile()), engine_of(WINDOWED)
+    apply_in(off, noisy(60))
+    on.restore(engines.SERIES, *unpack(engines.record(off)))
+    assert on.view(engines.SERIES).window_readings == 0
+    apply_in(on, noisy(80)[60:], first_offset=60)
+    assert on.view(engines.SERIES).window_readings == 20
 
 
 def test_another_window_keeps_all_but_the_window():

@@ -8,7 +8,6 @@ import pytest
 from processors.detection.document import parse_document
 from processors.detection.keys import (
     KINDS,
-    NOT_GIVEN,
     describe_keys,
     describe_storm_keys,
     flat,
@@ -21,6 +20,9 @@ from processors.engine.profile import Profile
 from processors.engine.settings import Sides
 from processors.engine.storms import StormLimits
 from schemas.errors import ConfigError
+
+NOT_GIVEN = frozenset({("model", "number")})
+"""Fields that no rule says: which model a series has is the book's business."""
 
 
 def rules_of(text):

@@ -11,9 +11,9 @@ from processors.engine.profile import Profile, ValueMeaning
 from processors.engine.series_index import SeriesName
 from processors.models.book import with_models
 from processors.models.files import save
-from processors.models.info import USUAL_MEANING, ModelKey
+from processors.models.info import ModelKey
 from processors.models.store import ModelStore, load_models
-from tests.support.models import KEY, a_forest, info_and_content
+from tests.support.models import KEY, USUAL_MEANING, a_forest, info_and_content
 
 DEVICES = KnownDevices(
     {"o1": DeviceFacts(type="oven"), "o2": DeviceFacts(type="oven"), "h1": DeviceFacts(type="heater")}

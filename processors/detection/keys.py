@@ -223,9 +223,6 @@ STORM_KEYS: tuple[Key, ...] = (
 )
 """Keys of the file's `storms`: of no series, but of all that have a type or a place in common."""
 
-NOT_GIVEN = frozenset({("model", "number")})
-"""Fields that no rule says: which model a series has is the book's business."""
-
 _NAMES = {
     "pane_s": "pane",
     "pane_us": "pane",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from processors.engine.channels.model import FEATURES
-from processors.engine.profile import Table, ValueMeaning
+from processors.engine.profile import Table
 
 FORMAT = 1
 """Of the files. Another meaning of a feature is another format, too."""
@@ -27,7 +27,7 @@ class _Part(BaseModel):
 
 
 class Meaning(_Part):
-    """What the numbers were, when the model learnt them; see `ValueMeaning`."""
+    """What the numbers were, when the model learnt them; see `processors.engine.profile.ValueMeaning`."""
 
     pane_s: Annotated[float, Field(gt=0.0)]
     counter: bool
@@ -47,9 +47,6 @@ class Meaning(_Part):
         text = f"panes of {self.pane_s:g} s"
         text += ", a counter's growth" if self.counter else ""
         return text + (f", circular over {self.period:g}" if self.period else "")
-
-
-USUAL_MEANING = Meaning(pane_s=ValueMeaning().pane_s, counter=False, period=0.0)
 
 
 class Quality(_Part):

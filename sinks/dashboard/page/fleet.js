@@ -192,6 +192,7 @@ function feedItem(row) {
 export function stateOf(device) {
   const parts = ["critical", "warning", "info"].filter((name) => device[name]).map((name) => severity(name.toUpperCase(), String(device[name])));
   if (parts.length) return h("span", { class: "states" }, parts, device.kind ? h("span", { class: "kind" }, words(device.kind)) : null);
+  if (device.warming === 0) return h("span", { class: "warming" }, icon("WARMING"), " No readings yet");
   if (device.warming !== null) return h("span", { class: "warming", title: "Too few readings yet: nothing is judged" }, icon("WARMING"), ` Warming ${device.warming}/${store.state?.warmup ?? ""}`);
   return h("span", { class: "calm" }, icon("CALM"), " Calm");
 }

@@ -26,7 +26,8 @@ export function count(value, one, many = `${one}s`) {
 }
 
 export function percent(share) {
-  return share === null || share === undefined ? "–" : `${Math.round(share * 100)} %`;
+  if (share === null || share === undefined) return "–";
+  return share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
 }
 
 /** A length of time: the two largest units. */

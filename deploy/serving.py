@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Event
+from threading import BoundedSemaphore, Event
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -32,7 +32,7 @@ from sinks.dashboard import (
     mount_dashboard,
 )
 from sinks.notify.api import notify_router
-from sinks.queries.connection import Readers
+from sinks.queries.connection import DatabaseAwayError, Readers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from deploy.quality.stored import StoredQuality
 
 _PAGE_SECONDS = 3.0
+_QUALITY_WAIT_SECONDS = 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -109,6 +110,7 @@ class QualityReader:
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self._one = BoundedSemaphore()
 
     def __call__(self, begin: datetime, end: datetime) -> Mapping[str, Any]:
         """As `sigmawatch quality --json` has it; empty where there is no ground truth.
@@ -148,8 +150,17 @@ class QualityReader:
 
         warmup = min(timedelta(days=1), (end - begin) / 20)
         rules = Rules(warmup_us=_us(warmup))
-        with self._readers.connection() as connection:
-            return stored_quality(connection, _us(begin - _EPOCH), _us(end - _EPOCH), rules)
+        if not self._one.acquire(
+            timeout=_QUALITY_WAIT_SECONDS
+        ):  # it takes long: the others need connections too
+            raise DatabaseAwayError(
+                "the quality is being measured for somebody else", "Ask again in a moment."
+            )
+        try:
+            with self._readers.connection() as connection:
+                return stored_quality(connection, _us(begin - _EPOCH), _us(end - _EPOCH), rules)
+        finally:
+            self._one.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,7 @@ class Processors:
 
     def close(self) -> None:
         """End; blocks for a question under way."""
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._http.close()
 
     def look(self) -> tuple[int, list[PartitionNow]]:

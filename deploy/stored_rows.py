@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -66,7 +66,7 @@ def _from(selection: Selection, last: datetime | None, look_back: timedelta | No
     """The selection, from a little before the last row on."""
     if last is None or look_back is None:
         return selection
-    begin = last - look_back
+    begin = min(last, datetime.now(UTC)) - look_back  # the clock of a device may be ahead
     return replace(selection, begin=begin if selection.begin is None else max(begin, selection.begin))
 
 
@@ -87,13 +87,21 @@ def json_of(row: Row) -> dict[str, Any]:
     return {field.name: _plain(getattr(row, field.name)) for field in fields(row)}
 
 
+def printable(text: str) -> str:
+    """Text from a message, without what a terminal would obey."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
 def line_of(row: Row) -> Text:
     """A row for people."""
     time = f"{time_of(row):%Y-%m-%d %H:%M:%S.%f}"[:-3]
     if isinstance(row, ReadingRow):
         fault = f"  {row.fault}" if row.fault else ""
         return Text.assemble(
-            (time, "dim"), f"  {row.device_id}  {row.metric}  ", (f"{row.value:g}", "bold"), fault
+            (time, "dim"),
+            f"  {printable(row.device_id)}  {printable(row.metric)}  ",
+            (f"{row.value:g}", "bold"),
+            printable(fault),
         )
     style = SEVERITY_STYLES.get(row.severity, "")
     return Text.assemble(
@@ -102,7 +110,7 @@ def line_of(row: Row) -> Text:
         (f"{row.state:<7}", "bold"),
         "  ",
         (f"{row.severity:<8}", style),
-        f"  {row.device_id}  {row.metric}  {row.kind}  {row.reason}",
+        printable(f"  {row.device_id}  {row.metric}  {row.kind}  {row.reason}"),
     )
 
 

@@ -260,11 +260,12 @@ def status(given: Given, as_json: JsonOption = False) -> None:
 
       sigmawatch notify status --database postgresql://me@db/plant
     """
+    from deploy.cli.questions import answering  # noqa: PLC0415
     from deploy.clients import begin, connect_database  # noqa: PLC0415
     from sinks.notify.outbox import read_status  # noqa: PLC0415
 
     settings = begin(given.settings())
-    with connect_database(settings) as connection:
+    with connect_database(settings) as connection, answering():
         found = read_status(connection, settings.notify.group)
     if as_json:
         print_json(found.to_json())

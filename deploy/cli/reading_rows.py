@@ -1,5 +1,6 @@
 """`read`: what is in the database, readings or anomalies, the newest ones or as they come."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -64,11 +65,15 @@ def read(
     )
     console = answers()
     settings = begin(given.settings())
-    with stop_event() as stop, connect_database(settings) as connection, answering():
+    with (
+        stop_event() if loop else nullcontext() as stop,
+        connect_database(settings) as connection,
+        answering(),
+    ):
         connection.execute("SET default_transaction_read_only = on; SET timezone = 'UTC'; SET jit = off")
         page = page_of(connection, anomalies=anomalies)
         look_back = None if anomalies else LATE
-        for row in rows_as_they_come(page, selection, limit, stop if loop else None, look_back):
+        for row in rows_as_they_come(page, selection, limit, stop, look_back):
             if as_json:
                 print_json(json_of(row))
             else:

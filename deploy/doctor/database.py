@@ -25,7 +25,7 @@ _RIGHTS = """
 SELECT t.name, to_regclass(t.name) IS NOT NULL,
        coalesce(has_table_privilege(to_regclass(t.name), 'SELECT'), false),
        coalesce(has_table_privilege(to_regclass(t.name), 'INSERT')
-                AND has_table_privilege(to_regclass(t.name), 'UPDATE'), false)
+                AND (t.name = 'readings' OR has_table_privilege(to_regclass(t.name), 'UPDATE')), false)
 FROM unnest(%s::text[]) AS t (name)
 """
 
@@ -90,7 +90,7 @@ def look_at_rights(context: Context) -> Finding:
     if unwritable:
         return warn(
             f"{role} may read, and not write {', '.join(unwritable)}",
-            "Enough for reading and exporting; `sigmawatch sink timescale` needs INSERT and UPDATE.",
+            "Enough for reading and exporting; `sigmawatch sink timescale` needs the writer's rights: `sigmawatch db roles`.",
         )
     return ok(f"{role} may read and write{', and migrate' if may_create else ''}")
 
@@ -100,7 +100,9 @@ def look_at_space(context: Context) -> Finding:
     """How large the database is, and what room its disk has, where that can be seen from here."""
     with _connected(context) as connection:
         ((used,),) = connection.execute("SELECT pg_database_size(current_database())").fetchall()
-        ((folder,),) = connection.execute("SELECT current_setting('data_directory', true)").fetchall()
+        ((folder,),) = connection.execute(
+            "SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory')"
+        ).fetchall()
     text = f"{size(used)} in use"
     host = urlsplit(database_url(context.known)).hostname or "localhost"
     if not folder or host not in ("localhost", "127.0.0.1", "::1"):

@@ -55,9 +55,11 @@ def look_at_notifications(context: Context) -> Finding:
     if path is None:
         return skipped("no notify.routes is set")
     from sinks.notify.routes_file import read_routes  # noqa: PLC0415 - Apprise and its like
+    from sinks.notify.service import targets_of  # noqa: PLC0415
 
     try:
         routes = read_routes(path, os.environ if context.environ is None else context.environ)
+        targets_of(context.known, routes)
     except SigmawatchError as error:
         return failure(error)
     return ok(f"{path}: {len(routes.routes)} routes")

@@ -43,7 +43,7 @@ def control_address(settings: "Settings") -> ControlAddress:
     if not control.enabled:
         return ControlAddress(free_port(), secrets.token_urlsafe(24))
     token = control.token.get_secret_value() if control.token else ""
-    return ControlAddress(control.port, token, control.host)
+    return ControlAddress(control.port or free_port(), token, control.host)
 
 
 def choose_port(settings: "Settings") -> int:
@@ -53,11 +53,11 @@ def choose_port(settings: "Settings") -> int:
         ConfigError: the port that was asked for is taken, or the next fifty are.
     """
     wanted = settings.api.port
+    taken = settings.control.port if settings.control.enabled else None
     if "port" in settings.api.model_fields_set:
-        if wanted and not _is_free(settings.api.host, wanted):
+        if wanted and (wanted == taken or not _is_free(settings.api.host, wanted)):
             raise ConfigError(f"port {wanted} is taken", "Choose another one with --port, or 0 for any.")
         return wanted or free_port()
-    taken = settings.control.port if settings.control.enabled else None
     for port in range(wanted, wanted + _TRIED_PORTS):
         if port != taken and _is_free(settings.api.host, port):
             return port

@@ -76,7 +76,7 @@ def judge_value(s, p, forests, expectation, time, value, follows, q):
     expectation.level = s.level if count > 0 else value
     _close_pane(s, p, forests, expectation, time, width, q)
     if tolerance > 0.0 and count > p.range.warmup:
-        q[_RANGE] = extent.overshoot(s.extent, value) / tolerance * p.range.on
+        q[_RANGE] = extent.overshoot(s.extent, value) / (tolerance * extent.caution(count)) * p.range.on
     extent.widen(s.extent, value, tolerance, p.range.shrink, p.range.share)
     # the floor is of the range with this value: of a constant series the first other value sets the scale itself
     floor = p.jump.floor * (s.extent.high - s.extent.low) + _LEAST_STEP

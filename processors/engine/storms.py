@@ -117,7 +117,9 @@ class StormWatch:
         where = f"of type {which}" if name == "type" else f"at {which}"
         anomaly = replace(
             opened,
-            anomaly_id=uuid5(STORM_NAMESPACE, json.dumps([group, kind, at // _BUCKET_US])),
+            anomaly_id=uuid5(
+                STORM_NAMESPACE, json.dumps([group, kind, at // min(_BUCKET_US, self.limits.quiet_us)])
+            ),
             device_id=group,
             metric=METRIC,
             kind=KIND,

@@ -354,6 +354,7 @@ def _schema_in(content: Any) -> Schema:
         schema = json.loads(text)
         parse_schema(schema)
         backward_problems(schema, schema)
+        _meaning(schema)
     except Exception as error:  # noqa: BLE001 - fastavro's, of many kinds
         raise _RefusedError(_INVALID_SCHEMA, f"Invalid schema: {str(error)[:200]}") from None
     if not isinstance(schema, dict) or schema.get("type") != "record":

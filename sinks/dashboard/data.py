@@ -6,11 +6,12 @@ They raise DatabaseAwayError where the database does not answer, InputError wher
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import psycopg
 
-from schemas.errors import InputError
+from schemas.errors import InputError, SigmawatchError
 from sinks.dashboard.shapes import (
     Json,
     anomaly_json,
@@ -47,6 +48,7 @@ MOST_METRICS = 24
 _TOLD_OPEN = 1000  # devices of which the list says what is wrong, and not only how bad
 _ON_DIAGRAM = 200  # episodes of one metric
 _WATCHED = 50
+_ABILITIES_SECONDS = 60.0  # `db maintain` may come to keep rollups meanwhile
 _QUALITY_OF = timedelta(hours=1)
 
 _LABELLED = """
@@ -83,6 +85,7 @@ class DashboardData:
         self._sources = sources
         self._warming = Warming(sources.warmup_readings)
         self._abilities: Abilities | None = None
+        self._looked_at = 0.0
 
     def fleet(self) -> Json:
         """What seldom changes of all devices."""
@@ -183,10 +186,16 @@ class DashboardData:
         }
 
     def pipeline(self) -> Json:
-        """What the sink has stored, and what the processors say."""
-        told = None if self._sources.pipeline is None else asdict(self._sources.pipeline())
+        """What the sink has stored, and what the processors say, or why they say nothing."""
+        told, trouble = None, None
+        if self._sources.pipeline is not None:
+            try:
+                told = asdict(self._sources.pipeline())
+            except SigmawatchError as error:
+                trouble = f"{error.message}. {error.remedy or ''}".strip()
         with self._sources.connection() as connection:
-            return {"topics": _topics(connection), "processors": told, "now": ms(datetime.now(UTC))}
+            topics = _topics(connection)
+        return {"topics": topics, "processors": told, "trouble": trouble, "now": ms(datetime.now(UTC))}
 
     def quality(self) -> Json:
         """Detection against ground truth, in the last hour.
@@ -211,8 +220,8 @@ class DashboardData:
         end: datetime,
         warming: int | None,
     ) -> Json:
-        if self._abilities is None:
-            self._abilities = abilities_of(connection)
+        if self._abilities is None or monotonic() - self._looked_at > _ABILITIES_SECONDS:
+            self._abilities, self._looked_at = abilities_of(connection), monotonic()
         device = asked.device_id
         buckets = series_buckets(connection, device, metric, begin, end, asked.pixels, self._abilities)
         rows = anomalies_touching(connection, device, metric, begin, end, _ON_DIAGRAM)

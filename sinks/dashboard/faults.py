@@ -50,11 +50,11 @@ def literal(device_id: str) -> str:
     """An id as a pattern that fits it alone.
 
     Raises:
-        InputError: it has a * or ?, and would fit others too.
+        InputError: it has a *, ? or [, and would fit others too.
     """
-    if "*" in device_id or "?" in device_id:
+    if any(sign in device_id for sign in "*?["):
         raise InputError(
-            f"{device_id[:100]!r} has a * or ?", "Such an id names many devices to the simulation."
+            f"{device_id[:100]!r} has a *, ? or [", "Such an id names many devices to the simulation."
         )
     return device_id
 

@@ -47,6 +47,7 @@ _PIXELS_STEP = 100  # tabs of nearly the same width ask the same
 _MOST_PIXELS = 2_000
 _LONGEST_SECONDS = 10 * 366 * 86_400
 _MOST_LATEST = 100
+_MOST_ROWS = 200
 
 DeviceId = Annotated[str, Query(min_length=1, max_length=1000)]
 TimeMs = Annotated[int, Query(ge=0, le=253_402_300_799_000)]
@@ -101,7 +102,7 @@ def _overview_routes(shared: SharedAnswers, data: DashboardData) -> APIRouter:
         severity: Annotated[list[str] | None, Query()] = None,
         device: Annotated[list[str] | None, Query()] = None,
         search: str = "",
-        limit: int = 50,
+        limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = 50,
         cursor: str | None = None,
     ) -> Response:
         selection = Selection(

@@ -12,6 +12,7 @@ from typing import Any
 from anyio import to_thread
 
 _MOST_ANSWERS = 256
+_KEPT_SECONDS = 60.0  # longer than any answer is good for
 _COMPRESSED_BYTES = 2_000  # below it a packet is a packet
 
 
@@ -49,6 +50,7 @@ class SharedAnswers:
         kept = self._answers.get(question)
         if kept is not None and (not kept[1].done() or self._clock() - kept[0] < seconds):
             return await asyncio.shield(kept[1])
+        self._forget_old()
         task = asyncio.ensure_future(to_thread.run_sync(lambda: pack(compute())))
         self._answers[question] = (self._clock(), task)
         self._answers.move_to_end(question)
@@ -56,6 +58,12 @@ class SharedAnswers:
         while len(self._answers) > _MOST_ANSWERS:
             self._answers.popitem(last=False)
         return await asyncio.shield(task)
+
+    def _forget_old(self) -> None:
+        now = self._clock()
+        for question, (at, answer) in list(self._answers.items()):
+            if answer.done() and now - at > _KEPT_SECONDS:
+                del self._answers[question]
 
     def _settle(self, question: Hashable, task: "asyncio.Future[Answer]") -> None:
         """An answer's age counts from when it was known; one that failed is forgotten."""

@@ -182,6 +182,7 @@ class MqttSink:
     def _take(self, messages: Sequence[KafkaMessage]) -> None:
         """Put what messages say on its way; those that say nothing are dead letters."""
         letters = []
+        taken: list[tuple[tuple[str, int], int, list[Message]]] = []
         good = 0
         for message in messages:
             key = (message.topic() or "", message.partition() or 0)
@@ -196,8 +197,11 @@ class MqttSink:
                     good += 1
                 except CodecError as error:
                     letters.append(DeadLetter(*key, message, error.reason, error.message))  # type: ignore[arg-type]
-            self._flight.add(key, offset, found)
+            taken.append((key, offset, found))
+        # The letters first: what is in flight without a message counts as arrived, and may be committed.
         self._send_dead_letters(letters)
+        for one in taken:
+            self._flight.add(*one)
         if messages:
             self.metrics.count(self._options.topic, Counts(stored=good, dead_letters=len(letters)))
 

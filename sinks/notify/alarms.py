@@ -79,7 +79,13 @@ class Alarm:
     def cleared(self, by: "Alarm") -> "Alarm":
         """The episode when it is over: what the last message says, with what is known of the device."""
         known = {name: getattr(by, name) or getattr(self, name) for name in ("type", "name", "place", "unit")}
-        return replace(by, opened_at=self.opened_at, detected_at=self.detected_at, **known)
+        return replace(
+            by,
+            opened_at=self.opened_at,
+            detected_at=self.detected_at,
+            storm_id=by.storm_id or self.storm_id,  # only OPENED says it
+            **known,
+        )
 
 
 @dataclass(frozen=True, slots=True)

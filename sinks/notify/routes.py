@@ -13,7 +13,7 @@ from schemas.readings import AnomalySeverity
 from schemas.settings_kinds import Duration, Section
 from sinks.notify.alarms import RANKS, Alarm
 from sinks.notify.quiet import quiet_until
-from sinks.notify.text import require_template
+from sinks.notify.text import ALARM_FIELDS, require_template
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -72,6 +72,11 @@ def _template(value: str) -> str:
     return value
 
 
+def _line(value: str) -> str:
+    require_template(value, ALARM_FIELDS)
+    return value
+
+
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_texts)]
 Names = Annotated[
     tuple[Literal["device", "type", "place", "metric", "kind", "severity"], ...], BeforeValidator(_texts)
@@ -80,6 +85,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 ClockTime = Annotated[time, BeforeValidator(_clock_time)]
 Template = Annotated[str, Field(min_length=1), AfterValidator(_template)]
+LineTemplate = Annotated[str, Field(min_length=1), AfterValidator(_line)]
 
 
 class Match(Section):
@@ -159,7 +165,7 @@ class Route(Section):
     repeat: Annotated[Duration, Field(ge=60)] | None = None
     delivery: Literal["at-least-once", "at-most-once"] = "at-least-once"
     title: Template | None = None
-    line: Template | None = None
+    line: LineTemplate | None = None
     body: Template | None = None
 
     @property

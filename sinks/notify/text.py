@@ -70,13 +70,12 @@ class Words:
     body: str | None = None
 
 
-def require_template(text: str) -> None:
+def require_template(text: str, known: Sequence[str] = (*ALARM_FIELDS, *WHOLE_FIELDS)) -> None:
     """Check a template.
 
     Raises:
         ValueError: braces that do not fit, or a name that there is not.
     """
-    known = (*ALARM_FIELDS, *WHOLE_FIELDS)
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError:

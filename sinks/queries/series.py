@@ -149,6 +149,15 @@ def plan_buckets(begin: datetime, end: datetime, pixels: int, abilities: Abiliti
     return Plan(width, "readings")
 
 
+def _kept_longer(plan: Plan, abilities: Abilities) -> Plan | None:
+    """The plan with a rollup in the readings' place."""
+    if plan.source != "readings":
+        return plan
+    if "readings_by_minute" not in abilities.rollups:
+        return None
+    return Plan(max(plan.width, timedelta(minutes=1)), "readings_by_minute")
+
+
 def buckets_query(
     device_id: str, metric: str, begin: datetime, end: datetime, plan: Plan, abilities: Abilities
 ) -> Query:
@@ -186,6 +195,11 @@ def series_buckets(
         rows = buckets_query(device_id, metric, begin, end, plan, abilities).rows(connection)
     else:
         source = "readings"
+        kept = _kept_longer(plan, abilities)
+        if kept is not None:  # readings may have been dropped, and their rollup not
+            rolled = buckets_query(device_id, metric, begin, end, kept, abilities).rows(connection)
+            if sum(row[4] for row in rolled) > len(rows):
+                rows, width, source = rolled, kept.width, kept.source
     columns = list(zip(*rows, strict=True)) if rows else [()] * 6
     low, high, mean = (np.array(column, np.float64) for column in columns[1:4])
     count, labelled = (np.array(column, np.int64) for column in columns[4:])

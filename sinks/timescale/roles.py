@@ -120,10 +120,15 @@ def _verifier(connection: psycopg.Connection, name: str, password: SecretStr) ->
     ).decode()
 
 
+_WITH_SET = 160_000
+
+
 def _join(connection: psycopg.Connection, roles: Roles) -> None:
     """Who is no superuser must be a member of the role to hand it anything."""
+    # Since PostgreSQL 16 who makes a role is a member of it that may not act as it.
+    kind = "SET" if connection.info.server_version >= _WITH_SET else "MEMBER"
     row = connection.execute(
-        "SELECT pg_has_role(current_user, %s, 'MEMBER'), current_user", (roles.migrator,)
+        "SELECT pg_has_role(current_user, %s, %s), current_user", (roles.migrator, kind)
     ).fetchone()
     if row is not None and not row[0]:
         _run(connection, "GRANT {role} TO {me}", role=roles.migrator, me=row[1])

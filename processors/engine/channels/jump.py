@@ -13,6 +13,8 @@ import numpy as np
 from processors.engine.channels import record
 from schemas.compiled import compiled_borrowing
 
+_ALONE_WARMUP = 600
+
 STATE = np.dtype([("power", "f8"), ("record", record.STATE), ("alone_record", record.STATE)])
 
 
@@ -54,4 +56,6 @@ def step_alone(state, limits, count, stands_out, unit):
     """
     if limits.alone <= 0.0 or count <= limits.warmup:
         return 0.0
-    return record.judge(state.alone_record, limits.alone, limits, stands_out / unit)
+    q = record.judge(state.alone_record, limits.alone, limits, stands_out / unit)
+    # What noise does by itself must be in the record first.
+    return q if count > _ALONE_WARMUP else 0.0

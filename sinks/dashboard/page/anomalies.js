@@ -60,13 +60,18 @@ export function anomaliesView(root, params) {
     const page = await get("/anomalies", { ...wish, limit: PAGE }).catch((error) => error);
     if (asked !== JSON.stringify(wish)) return;
     if (page instanceof Failure) { if (!newest.length) fill(list, empty(`The anomalies cannot be had now: ${page.message}.`, page.remedy)); return; }
+    const ids = new Set(page.rows.map((row) => row.id));
+    if (older.length) older = [...newest.filter((row) => !ids.has(row.id)), ...older]; // what newer ones pushed out
     newest = page.rows;
     if (!older.length) next = page.next;
     draw();
   }
   async function loadOlder() {
+    const asked = JSON.stringify(wish);
+    more.disabled = true;
     const page = await get("/anomalies", { ...wish, limit: PAGE, cursor: next }).catch((error) => error);
-    if (page instanceof Failure) return;
+    more.disabled = false;
+    if (page instanceof Failure || asked !== JSON.stringify(wish)) return;
     older.push(...page.rows);
     next = page.next;
     draw();

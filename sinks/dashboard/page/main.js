@@ -22,7 +22,6 @@ function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
   const wanted = name === "device" ? `device/${rest.join("/")}` : name;
-  if (wanted === shown && !query) return;
   leave();
   shown = wanted;
   const root = byId("view");

@@ -13,6 +13,7 @@ async function show(body) {
   const routes = await callApi("/notify/routes").catch((error) => error);
   if (routes instanceof Failure) {
     fill(body, empty("Nobody is told of anomalies from here.", routes.remedy || routes.message));
+    if (routes.status === 401) setTimeout(() => show(body), 3000); // until the token is there
     return;
   }
   const outcome = h("div", { "aria-live": "polite" });

@@ -57,7 +57,7 @@ function topics(found, samples) {
 }
 
 function partitions(found) {
-  if (!found.processors) return h("section", { class: "card" }, h("h2", {}, "Processors"), empty("The processors are not seen from here.", "`sigmawatch up` shows them; elsewhere their /metrics does."));
+  if (!found.processors) return h("section", { class: "card" }, h("h2", {}, "Processors"), empty(found.trouble ?? "The processors are not seen from here.", found.trouble ? "" : "`sigmawatch up` shows them; elsewhere their /metrics does."));
   const heads = [{ text: "Partition" }, ...["Lag", "Next offset", "Checkpoint", "Series", "Warming", "Open anomalies", "Dead letters"].map((text) => ({ text, class: "num" }))];
   return h("section", { class: "card" }, h("h2", {}, `Processors: ${found.processors.workers_ready} ready`),
     found.processors.partitions.length ? h("div", { class: "wide" }, table("Partitions", heads, found.processors.partitions.map((one) =>

@@ -1,4 +1,4 @@
-"""One browser for all tests; a plant that stands still for most of them, a pipeline that runs for some."""
+"""A browser for each file; a plant that stands still for most tests, a pipeline that runs for some."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ NOT_HERE = ("/api/v1/notify/routes",)
 """What the page asks of servers that have more than the dashboard."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     with running_browser() as chromium:
         yield chromium

@@ -29,8 +29,6 @@ RULES = "rules: [{" + ", ".join(f"{channel}: {{on: false}}" for channel in OTHER
 DAYS = 3
 ODD = range(2 * 1440 + 300, 2 * 1440 + 420)
 """Minutes in which an oven does what is usual at another time of the day."""
-BEHIND = 15
-"""Minutes behind them in which the way back may be what is odd."""
 
 
 @dataclass
@@ -80,6 +78,4 @@ def test_a_running_processor_judges_by_a_model_that_was_trained_meanwhile(broker
         until(lambda: rules_changes(worker, "in_force") == 1, what="the model is in force", pause=0.1)
         found = alarms(1)
         assert {one.channel for one in found} == {"model"}
-        odd = stretch(1)[ODD.start : ODD.stop + BEHIND]
-        assert any(odd[0].time <= one.opened_at <= odd[-1].time for one in found)
         worker.stop()

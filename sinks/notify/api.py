@@ -42,6 +42,25 @@ class NotifyTestResult(BaseModel):
 class NotifyTestAnswer(BaseModel):
     """What became of the samples."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "accepted": True,
+                    "results": [
+                        {
+                            "route": "ovens",
+                            "target": "mail",
+                            "address": "mailtos://mail.example",
+                            "accepted": True,
+                            "error": "",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     accepted: bool = Field(description="Whether every target took it.")
     results: list[NotifyTestResult]
 
@@ -55,6 +74,14 @@ class NotifyTargetView(BaseModel):
 
 class NotifyRouteView(BaseModel):
     """A route of the routes file."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "ovens", "targets": [{"name": "mail", "address": "mailtos://mail.example"}]}
+            ]
+        }
+    )
 
     name: str
     targets: list[NotifyTargetView]

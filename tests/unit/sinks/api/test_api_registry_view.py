@@ -165,6 +165,6 @@ def test_why_versions_do_not_fit_is_told_when_asked(client):
 
 
 def test_with_a_registry_of_its_own_nothing_plays_one():
-    settings = Settings(schema_registry=SchemaRegistrySettings(url="http://registry:8081"))
+    settings = Settings(schema_registry=SchemaRegistrySettings(url="http://127.0.0.1:8081"))
     with TestClient(query_app(settings, told_api()), base_url="http://127.0.0.1") as made:
         assert made.get("/subjects").status_code == 404

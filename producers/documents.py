@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import ConfigError
 from schemas.strict_yaml import StrictLoader, resolvers_without
+from schemas.yaml_document import parse_document
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _MAXIMUM_BYTES = 10_000_000
@@ -39,19 +39,7 @@ def parse_yaml(text: str, place: str) -> Any:
     Raises:
         ConfigError: as `read_yaml`.
     """
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 -- a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(
-            f"{place}{where}: {error.problem or error.context}", "Mend the YAML there."
-        ) from error
-    except RecursionError as error:
-        raise ConfigError(f"{place}: nested too deeply", "Mend the YAML there.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: a date that only looks like one, as 2025-13-01.
-        raise ConfigError(f"{place}: {' '.join(str(error).split())}", "Mend the YAML there.") from error
+    return parse_document(text, place, _Loader).data
 
 
 def read_json(path: Path) -> Any:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
 from schemas.codec import Codec
-from schemas.dead_letters import DeadLetterReason, is_meant_for
-from schemas.errors import CodecError, RegistryUnavailableError
+from schemas.dead_letters import is_meant_for
+from schemas.errors import CodecError
 from schemas.failpoints import fail_point
 from schemas.readings import Anomaly
+from sinks.anomalies import anomaly_of
 from sinks.anomaly_json import anomaly_fields
 from sinks.dead_letters import DeadLetter
 from sinks.logs import Counts, LogId
@@ -29,7 +30,6 @@ from sinks.metrics import SinkMetrics
 from sinks.patience import StoppedError, patiently
 from sinks.reader import Reader, TopicAndPartition
 from sinks.rotating_file import RotatingFile
-from sinks.times import to_datetime
 
 _LOG = structlog.get_logger(__name__)
 
@@ -209,7 +209,11 @@ class AnomalyLog:
                 repeated += 1
                 continue
             try:
-                lines += render_line(self._logs[key], offset, self._decode(message))
+                lines += render_line(
+                    self._logs[key],
+                    offset,
+                    anomaly_of(message, self._codec, self._stop, self._options.longest_wait),
+                )
             except CodecError as error:
                 letters.append(DeadLetter(*key, message, error.reason, error.message))  # type: ignore[arg-type]
         self._send_dead_letters(letters)
@@ -223,32 +227,13 @@ class AnomalyLog:
         self._counts += counts
         self.metrics.count(self._options.topic, counts)
 
-    def _decode(self, message: Message) -> Anomaly:
-        value = message.value()
-        if value is None:
-            raise CodecError("no value", DeadLetterReason.NULL_VALUE)
-        anomaly = patiently(
-            lambda: self._codec.decode_anomaly(value),
-            RegistryUnavailableError,
-            self._stop,
-            "the schema registry",
-            self._options.longest_wait,
-        )
-        try:
-            for us in (anomaly.opened_at, anomaly.cleared_at, anomaly.detected_at):
-                to_datetime(us or 0)
-        except OverflowError as error:
-            raise CodecError(str(error), DeadLetterReason.TIME_OUT_OF_BOUNDS) from None
-        return anomaly
-
     def _sync(self, reader: Reader, file: RotatingFile, *, wait: bool) -> None:
         file.sync()
         fail_point("log.after_sync")
         reader.commit(self._uncommitted, wait=wait)
         self._uncommitted.clear()
         self._synced_at = self._clock()
-        for (topic, partition), lag in reader.lag(self._positions).items():
-            self.metrics.lag.labels(topic, str(partition)).set(lag)
+        self.metrics.show_lags(reader.lag(self._positions))
 
     def _recover(self, file: RotatingFile, error: OSError) -> None:
         """The disk is full or broken: wait until the file can be opened again and has room for a line."""
@@ -269,24 +254,12 @@ class AnomalyLog:
     def _place(self, reader: Reader, file: RotatingFile) -> None:
         """Look up in the file, and in Kafka, where to go on; blocks through outages."""
         self._uncommitted.clear()
-        assigned = list(reader.assigned)
-
-        def ask() -> tuple[
-            dict[str, str], dict[TopicAndPartition, tuple[int, int]], dict[TopicAndPartition, int]
-        ]:
-            ids = reader.topic_ids() if assigned else {}
-            there = [key for key in assigned if key[0] in ids]
-            committed = reader.committed(there, ids) if there else {}
-            return ids, {key: reader.bounds(*key) for key in there}, committed
-
-        ids, bounds, committed = patiently(
-            ask, KafkaException, self._stop, "Kafka", self._options.longest_wait
-        )
-        self._logs = {key: LogId(key[0], ids[key[0]], key[1]) for key in bounds}
+        found = reader.look(self._stop, self._options.longest_wait, committed=True)
+        self._logs = found.logs
         written = positions_in(file.lines_backwards(), self._logs.values())
         self._positions = {}
-        for key, (low, high) in bounds.items():
-            position = max(written.get(self._logs[key], 0), committed.get(key, 0)) or low
+        for key, (low, high) in found.bounds.items():
+            position = max(written.get(self._logs[key], 0), found.committed.get(key, 0)) or low
             if key in reader.out_of_range and not low <= position <= high:
                 _LOG.error(
                     "Kafka does not hold what comes next; reading the log from its start",
@@ -299,7 +272,7 @@ class AnomalyLog:
                 position = low
             self._positions[key] = position
         self.metrics.partitions.set(len(self._positions))
-        reader.start_at(self._positions, ids)
+        reader.start_at(self._positions, found.topic_ids)
 
     def _release(self, lost: bool) -> None:
         """Before partitions go: make their lines durable, and commit unless they are somebody else's already."""

@@ -3,6 +3,7 @@
 `CATALOGUE` is what the documentation lists; `SinkMetrics` holds the living metrics of one sink.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -104,6 +105,11 @@ class SinkMetrics:
         """Add what came of messages of a topic."""
         for fate in ("stored", "updated", "duplicates", "dead_letters"):
             self.messages.labels(topic, fate).inc(getattr(counts, fate))
+
+    def show_lags(self, lags: Mapping[tuple[str, int], int]) -> None:
+        """Set the lag of (topic, partition)."""
+        for (topic, partition), lag in lags.items():
+            self.lag.labels(topic, str(partition)).set(lag)
 
     def _counter(self, metric: Metric) -> Counter:
         return Counter(metric.name, metric.help, metric.labels, registry=self.registry)

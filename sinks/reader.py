@@ -6,6 +6,8 @@ returns nothing and `unplaced` is true until the sink has looked up its position
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,6 +16,8 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.errors import TopicError
 from sinks.kafka import RESET_CODES, TopicIds, log_bounds
+from sinks.logs import LogId
+from sinks.patience import patiently
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -25,6 +29,20 @@ _TOPIC_ID_SECONDS = 5.0  # a topic that is recreated while we read is noticed af
 _COMPLAINT_SECONDS = 60.0  # how often the same complaint is worth a line
 
 TopicAndPartition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What Kafka says of logs: ids of their topics, (first offset, offset behind the last), committed offsets if asked."""
+
+    topic_ids: Mapping[str, str]
+    bounds: Mapping[TopicAndPartition, tuple[int, int]]
+    committed: Mapping[TopicAndPartition, int]
+
+    @property
+    def logs(self) -> dict[TopicAndPartition, LogId]:
+        """The logs by topic and partition."""
+        return {key: LogId(key[0], self.topic_ids[key[0]], key[1]) for key in self.bounds}
 
 
 class Reader:
@@ -99,6 +117,27 @@ class Reader:
             KafkaException: the cluster does not answer.
         """
         return log_bounds(self._consumer, topic, partition)
+
+    def look(self, stop: Event, longest_wait: float, *, committed: bool = False) -> "Standing":
+        """What Kafka says of the assigned logs; blocks through outages. Topics that are missing are left out.
+
+        Args:
+            stop: ends the waiting.
+            longest_wait: longest pause between two attempts, in seconds.
+            committed: ask for the group's committed offsets, too.
+
+        Raises:
+            StoppedError: told to stop while waiting.
+        """
+        assigned = list(self.assigned)
+
+        def ask() -> Standing:
+            ids = self.topic_ids() if assigned else {}
+            there = [key for key in assigned if key[0] in ids]
+            offsets = self.committed(there, ids) if committed and there else {}
+            return Standing(ids, {key: self.bounds(*key) for key in there}, offsets)
+
+        return patiently(ask, KafkaException, stop, "Kafka", longest_wait)
 
     def start_at(self, positions: Mapping[TopicAndPartition, int], topic_ids: Mapping[str, str]) -> None:
         """Read the assigned partitions from these positions; those left out are not read."""

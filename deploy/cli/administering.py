@@ -37,12 +37,6 @@ def add_commands(app: typer.Typer) -> None:
     app.command("settings", cls=SettingsCommand, rich_help_panel=_PANEL)(list_settings)
 
 
-def _begin(given: Given) -> "Settings":
-    from deploy.clients import begin  # noqa: PLC0415 - not needed for --help
-
-    return begin(given.settings())
-
-
 @with_settings(_PARTITIONS, _REPLICATION, BROKER)
 def topics_create(given: Given, as_json: JsonOption = False) -> None:
     """Create the topics that are missing; those that are there stay as they are.
@@ -57,7 +51,7 @@ def topics_create(given: Given, as_json: JsonOption = False) -> None:
     from deploy.clients import admin_client, require_broker  # noqa: PLC0415
     from schemas.topics import create_topics, topic_specs  # noqa: PLC0415
 
-    settings = _begin(given)
+    settings = given.begin()
     admin = admin_client(settings)
     require_broker(settings, admin)
     result = create_topics(admin, topic_specs(settings))
@@ -81,7 +75,7 @@ def topics_check(given: Given, as_json: JsonOption = False) -> None:
     from deploy.clients import admin_client, require_broker  # noqa: PLC0415
     from schemas.topics import check_topics, topic_specs  # noqa: PLC0415
 
-    settings = _begin(given)
+    settings = given.begin()
     admin = admin_client(settings)
     require_broker(settings, admin)
     differences = [str(difference) for difference in check_topics(admin, topic_specs(settings))]
@@ -113,7 +107,7 @@ def schemas_register(given: Given, as_json: JsonOption = False) -> None:
     """
     from schemas.registry import register_schemas  # noqa: PLC0415
 
-    _tell_schemas(register_schemas(_begin(given)), as_json=as_json)
+    _tell_schemas(register_schemas(given.begin()), as_json=as_json)
 
 
 @with_settings(REGISTRY)
@@ -128,7 +122,7 @@ def schemas_check(given: Given, as_json: JsonOption = False) -> None:
     """
     from schemas.registry import check_schemas  # noqa: PLC0415
 
-    _tell_schemas(check_schemas(_begin(given)), as_json=as_json)
+    _tell_schemas(check_schemas(given.begin()), as_json=as_json)
 
 
 def _tell_schemas(results: "list[SchemaResult]", *, as_json: bool) -> None:

@@ -48,10 +48,10 @@ def bridge_mqtt(given: Given) -> None:
 
       sigmawatch bridge mqtt --mqtt mqtts://me@broker.example --ca-file plant-ca.pem --config rules.yaml
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from deploy.folders import state_folder  # noqa: PLC0415
     from producers.bridge.commands import run_bridge  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     with stop_event() as stop:
         run_bridge(settings, codec_of(settings), stop, state=state_folder(settings.state_dir))

@@ -51,11 +51,11 @@ def process(given: Given) -> None:
 
       sigmawatch process --web-port 6076     a second worker on the same machine
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from deploy.modelling.folder import with_models_folder  # noqa: PLC0415
     from processors.worker import run_worker  # noqa: PLC0415
 
-    settings = with_models_folder(begin(given.settings()))
+    settings = with_models_folder(given.begin())
     raise Finished(run_worker(settings, codec_of(settings)))
 
 
@@ -79,10 +79,10 @@ def sink_timescale(given: Given) -> None:
 
       SIGMAWATCH_DATABASE__URL=postgresql://me:secret@db/plant sigmawatch sink timescale --bootstrap-servers kafka:9092
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from sinks.service import serve, timescale_sink  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     sink = timescale_sink(settings, codec_of(settings))
     serve(sink, settings.sink.metrics_host, settings.sink.metrics_port)
 
@@ -104,8 +104,8 @@ def sink_log(given: Given) -> None:
 
       sigmawatch sink log --path /var/log/anomalies.jsonl
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from sinks.service import log_sink, serve  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     serve(log_sink(settings, codec_of(settings)))

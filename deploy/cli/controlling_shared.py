@@ -46,10 +46,9 @@ _WIDEST = 10_000
 
 def client_for(given: Given) -> "ControlClient":
     """The client for what the settings and flags say."""
-    from deploy.clients import begin  # noqa: PLC0415 - not needed for --help
     from deploy.control_client import client_of  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     return client_of(settings, given.options.get("url"), given.options.get("token_env"))
 
 

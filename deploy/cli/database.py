@@ -34,12 +34,6 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(group, name="db", rich_help_panel="Setting up")
 
 
-def _begin(given: Given) -> "Settings":
-    from deploy.clients import begin  # noqa: PLC0415 - not needed for --help
-
-    return begin(given.settings())
-
-
 @with_settings(DATABASE)
 def migrate_tables(given: Given, as_json: JsonOption = False) -> None:
     """Bring the database's tables to the newest state. May be run any number of times, by several at once.
@@ -53,7 +47,7 @@ def migrate_tables(given: Given, as_json: JsonOption = False) -> None:
     from deploy.clients import connect_database  # noqa: PLC0415
     from sinks.timescale.migrate import inspect_server, migrate  # noqa: PLC0415
 
-    with connect_database(_begin(given)) as connection:
+    with connect_database(given.begin()) as connection:
         applied = [f"{migration.version:03d}_{migration.name}" for migration in migrate(connection)]
         server = inspect_server(connection)
     if as_json:
@@ -82,7 +76,7 @@ def show_status(given: Given, as_json: JsonOption = False) -> None:
     from deploy.clients import connect_database  # noqa: PLC0415
     from sinks.timescale.status import database_status  # noqa: PLC0415
 
-    with connect_database(_begin(given)) as connection, answering():
+    with connect_database(given.begin()) as connection, answering():
         status = database_status(connection)
     if as_json:
         print_json(status_json(status))
@@ -120,7 +114,7 @@ def maintain_tables(
 
       sigmawatch db maintain --loop --keep-readings 90d --keep-minutes 365d
     """
-    settings = _begin(given)
+    settings = given.begin()
     with stop_event() as stop:
         _maintain_once(settings, stop, dry_run=dry_run, as_json=as_json, patient=False)
         while loop and not stop.wait(settings.database.maintain_interval):
@@ -199,7 +193,7 @@ def set_up(given: Given, as_json: JsonOption = False) -> None:
     from sinks.timescale.migrate import migrate  # noqa: PLC0415
     from sinks.timescale.roles import KINDS, Roles, existing_roles, set_up_roles  # noqa: PLC0415
 
-    settings = _begin(given)
+    settings = given.begin()
     passwords: dict[str, SecretStr | None] = {
         kind: getattr(settings.database, f"{kind}_password") for kind in KINDS
     }

@@ -36,10 +36,9 @@ def check(
 
       sigmawatch detection check plant-rules.yaml
     """
-    from deploy.clients import begin  # noqa: PLC0415 - not needed for --help
     from processors.detection.rules import read_rules  # noqa: PLC0415
 
-    begin(given.settings())
+    given.begin()
     rules = read_rules(file)
     if as_json:
         print_json({"file": str(file), "rules": len(rules.rules), "preset": rules.preset})
@@ -68,13 +67,12 @@ def show(
 
       sigmawatch detection show hvac power --json
     """
-    from deploy.clients import begin  # noqa: PLC0415
     from processors.detection.facts import DeviceFacts, KnownDevices  # noqa: PLC0415
     from processors.detection.keys import flat  # noqa: PLC0415
     from processors.engine.series_index import SeriesName  # noqa: PLC0415
     from processors.profiles import profile_book  # noqa: PLC0415
 
-    book = profile_book(begin(given.settings()), KnownDevices({device: DeviceFacts(device_type)}))
+    book = profile_book(given.begin(), KnownDevices({device: DeviceFacts(device_type)}))
     name = SeriesName(device, metric)
     values = flat(book.profile(book.number(name)))
     defaults = flat(book.profile(0))

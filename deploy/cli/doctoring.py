@@ -78,13 +78,12 @@ def _context(given: Given, timeout: float) -> "Context":
     import os  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
-    from deploy.clients import begin  # noqa: PLC0415
     from deploy.doctor import Context  # noqa: PLC0415
     from schemas.settings_sources import CONFIG_VARIABLE  # noqa: PLC0415
 
     named = given.config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     try:
-        settings = begin(given.settings())
+        settings = given.begin()
     except ConfigError as error:
         return Context(None, error, named, seconds=timeout)
     return Context(settings, None, named, seconds=timeout)

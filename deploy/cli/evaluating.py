@@ -101,7 +101,7 @@ def evaluate_faults(
     if not (days > 0 and math.isfinite(days)):
         raise ConfigError(f"--days {days:g}", "Give a number above zero.")
     rules = _rules(warm_up, slack)
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from deploy.quality.simulated import Trial, measure  # noqa: PLC0415
 
     trial = Trial(
@@ -112,7 +112,7 @@ def evaluate_faults(
         interval=None if interval is None else _seconds("--interval", interval),
         rules=rules,
     )
-    settings = begin(given.settings())
+    settings = given.begin()
     with progress_bar(f"{days:g} days of the fleet {fleet}") as progress:
         measured = measure(trial, settings, codec_of(settings), progress)
     if as_json:
@@ -174,10 +174,10 @@ def evaluate_nab(
 
       sigmawatch evaluate nab NAB/data --out scores --json
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from deploy.quality import nab  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     with progress_bar(f"the series of {folder}") as progress:
         result = nab.evaluate_nab(folder, out, settings, codec_of(settings), progress)
     if as_json:
@@ -265,10 +265,9 @@ def quality(
     rules = _rules(warm_up, slack)
     length_us = round(_seconds("--since", "24h" if since is None else since) * 1e6)
     begin_us, end_us = time_us("--from", begin), time_us("--to", end)
-    from deploy.clients import begin as prepared  # noqa: PLC0415
     from deploy.clients import connect_database  # noqa: PLC0415
 
-    settings = prepared(given.settings())
+    settings = given.begin()
     with connect_database(settings) as connection:
         found = _ask(connection, begin_us, end_us, length_us, rules)
     if as_json:

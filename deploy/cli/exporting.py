@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, cast
 
@@ -11,9 +11,8 @@ import typer
 
 from deploy.cli.exits import INTERRUPTED, Finished
 from deploy.cli.flags import DATABASE, Given, SettingsCommand, with_settings
-from deploy.cli.questions import answering, time_us
+from deploy.cli.questions import answering, moment, moment_or_ago
 from deploy.cli.terminal import messages, print_json, say, stop_event
-from schemas.durations import parse_duration
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from producers.outputs.targets import Target
     from sinks.export.exporting import Export
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUFFIXES = {
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -93,9 +91,9 @@ def export(
 
       sigmawatch export anomalies.csv --anomalies
     """
-    from deploy.clients import UnreachableError, begin, database_url, safe_place  # noqa: PLC0415
+    from deploy.clients import UnreachableError, database_url, safe_place  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     wanted = _wanted(
         file,
         form,
@@ -157,8 +155,8 @@ def _wanted(
         devices=devices,
         types=types,
         metrics=metrics,
-        begin=_begin(since, datetime.now(UTC)),
-        end=_moment("--until", until),
+        begin=moment_or_ago("--since", since, datetime.now(UTC)),
+        end=moment("--until", until),
     )
     chosen = Format(_format(file, form))
     if chosen is Format.PARQUET and _packing(file):
@@ -266,18 +264,3 @@ def _packed(target: "Target", packing: str | None) -> Iterator[IO[bytes]]:
         raise ConfigError("this pyarrow packs no .zst", "Write .gz, or nothing behind the name.")
     with pa.CompressedOutputStream(plain, "zstd") as stream:
         yield stream
-
-
-def _begin(text: str | None, now: datetime) -> datetime | None:
-    """A time, or how long ago."""
-    if text is None:
-        return None
-    try:
-        return now - timedelta(seconds=parse_duration(text))
-    except (ValueError, OverflowError):
-        return _moment("--since", text)
-
-
-def _moment(flag: str, text: str | None) -> datetime | None:
-    us = time_us(flag, text)
-    return None if us is None else _EPOCH + timedelta(microseconds=us)

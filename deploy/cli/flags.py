@@ -139,6 +139,12 @@ class Given:
         extra = {key.replace("__", "."): value for key, value in more.items()}
         return load_settings(self.config, {**self.overrides, **extra})
 
+    def begin(self, **more: str | None) -> "Settings":
+        """The same for a command that begins its work: its log is set up, too. Raises as `settings`."""
+        from deploy.clients import begin  # noqa: PLC0415 - not needed for --help
+
+        return begin(self.settings(**more))
+
 
 def given_common(
     config: Path | None, assignments: Sequence[str] | None, log_level: str | None, log_format: str | None

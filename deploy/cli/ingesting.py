@@ -44,9 +44,9 @@ def ingest(given: Given) -> None:
 
       curl localhost:8001/readings --json '[{"device_id": "boiler-7", "metric": "temperature", "time": "2026-01-01T00:00:00Z", "value": 71.5}]'
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from producers.ingest.commands import run_ingest  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     with stop_event() as stop:
         run_ingest(settings, codec_of(settings), stop)

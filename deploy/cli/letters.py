@@ -96,7 +96,7 @@ def dlq_list(
     from deploy.letters.reading import existing_topics, letterboxes, ranges_of, read_ledger, read_letters  # noqa: PLC0415
     from deploy.letters.rendering import Listing  # noqa: PLC0415
 
-    settings = _begin(given)
+    settings = given.begin()
     selection = _selection(reason, consumer, since, until, offsets)
     existing = existing_topics(settings)
     boxes = letterboxes(settings, topics or (), existing)
@@ -151,7 +151,7 @@ def dlq_show(
     place = parse_place(letter)
     if place is None:
         raise ConfigError(f"{letter!r} names no letter", "Write TOPIC/PARTITION@OFFSET: readings.dlq/0@17.")
-    settings = _begin(given)
+    settings = given.begin()
     existing = existing_topics(settings)
     found = letters_about(settings, place, existing)
     ledger = read_ledger(settings, [Letterbox(found[0].place.topic.removesuffix(".dlq"))], existing)
@@ -214,7 +214,7 @@ def dlq_redrive(
     from deploy.letters.reading import existing_topics, letterboxes, ranges_of  # noqa: PLC0415
     from deploy.letters.redrive import Outcome, Wish  # noqa: PLC0415
 
-    settings = _begin(given)
+    settings = given.begin()
     wish = Wish(_selection(reason, consumer, since, until, offsets), unreadable_too, max_times)
     boxes = letterboxes(settings, topics or (), existing_topics(settings))
     total = Outcome()
@@ -296,12 +296,6 @@ def _selection(
         first,
         last,
     )
-
-
-def _begin(given: Given) -> "Settings":
-    from deploy.clients import begin  # noqa: PLC0415 - not needed for --help
-
-    return begin(given.settings())
 
 
 @contextmanager

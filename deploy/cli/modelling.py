@@ -83,10 +83,10 @@ def train(
     if not (0 < alarms <= 100):
         raise ConfigError(f"--alarms {alarms:g}", "Give a number above zero, up to 100.")
     end_us = time_us("--to", end)
-    from deploy.clients import begin, connect_database  # noqa: PLC0415 - not needed for --help
+    from deploy.clients import connect_database  # noqa: PLC0415 - not needed for --help
     from deploy.modelling.folder import models_folder  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     with connect_database(settings) as connection:
         outcomes = _train(
             connection,
@@ -226,11 +226,10 @@ def status(given: Given, as_json: JsonOption = False) -> None:
 
 
 def _models(given: Given) -> "tuple[Path, Models]":
-    from deploy.clients import begin  # noqa: PLC0415
     from deploy.modelling.folder import models_folder  # noqa: PLC0415
     from processors.models.store import load_models  # noqa: PLC0415
 
-    folder = models_folder(begin(given.settings()))
+    folder = models_folder(given.begin())
     return folder, load_models(folder)
 
 

@@ -60,11 +60,11 @@ def sink_notify(given: Given) -> None:
 
       sigmawatch sink notify --routes routes.yaml --database postgresql://me@db/plant --bootstrap-servers kafka:9092
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415 - not needed for --help
+    from deploy.clients import codec_of  # noqa: PLC0415 - not needed for --help
     from sinks.notify.service import notify_sink  # noqa: PLC0415
     from sinks.service import serve  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     serve(
         notify_sink(settings, codec_of(settings)),
         settings.notify.metrics_host,
@@ -96,11 +96,11 @@ def sink_mqtt(given: Given) -> None:
 
       mosquitto_sub -t 'sigmawatch/anomalies/#'
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from sinks.mqtt.service import mqtt_sink  # noqa: PLC0415
     from sinks.service import serve  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     serve(
         mqtt_sink(settings, codec_of(settings)),
         settings.mqtt_sink.metrics_host,
@@ -134,7 +134,6 @@ def send_test(
     """
     from pydantic import SecretStr  # noqa: PLC0415
 
-    from deploy.clients import begin  # noqa: PLC0415
     from schemas.clock import SystemClock  # noqa: PLC0415
     from schemas.errors import ConfigError  # noqa: PLC0415
     from sinks.notify.sample import send_sample_to, send_samples  # noqa: PLC0415
@@ -142,7 +141,7 @@ def send_test(
 
     if route is not None and target is not None:
         raise ConfigError("both a route and --target are given", "Give one of them.")
-    settings = begin(given.settings())
+    settings = given.begin()
     if target is not None:
         url = typer.get_text_stream("stdin").readline().strip() if target == "-" else target
         results = [send_sample_to(settings, SecretStr(url), SystemClock())]
@@ -193,11 +192,10 @@ def check(
 
       sigmawatch notify check routes.yaml --type oven --place Denver --kind spike --severity CRITICAL
     """
-    from deploy.clients import begin  # noqa: PLC0415
     from sinks.notify.routes_file import read_routes  # noqa: PLC0415
     from sinks.notify.service import routes_of, targets_of  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     routes = read_routes(file) if file is not None else routes_of(settings)
     targets = targets_of(settings, routes)
     if any((device, device_type, place, metric, kind)):
@@ -261,10 +259,10 @@ def status(given: Given, as_json: JsonOption = False) -> None:
       sigmawatch notify status --database postgresql://me@db/plant
     """
     from deploy.cli.questions import answering  # noqa: PLC0415
-    from deploy.clients import begin, connect_database  # noqa: PLC0415
+    from deploy.clients import connect_database  # noqa: PLC0415
     from sinks.notify.outbox import read_status  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     with connect_database(settings) as connection, answering():
         found = read_status(connection, settings.notify.group)
     if as_json:

@@ -101,7 +101,7 @@ def replay(
     from producers.simulation.schedule import time_bounds  # noqa: PLC0415
 
     options = replay_options(dict(given.options))
-    settings = _begin(given)
+    settings = given.begin()
     recorded = is_recorded_topic(file)
     if recorded and (surplus := sorted(set(given.options) - {"speed", "topic"})):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in surplus)
@@ -192,7 +192,7 @@ def record(
     from producers.record import record_topic  # noqa: PLC0415
     from schemas.kafka import client_config  # noqa: PLC0415
 
-    settings = _begin(given)
+    settings = given.begin()
     with stop_event() as stop:
         summary = record_topic(
             client_config(settings.kafka),
@@ -206,12 +206,6 @@ def record(
         print_json(_plain(summary))
     else:
         say(f"{file}: {summary.messages:,} messages, {summary.bytes:,} bytes, in {summary.seconds:.1f} s")
-
-
-def _begin(given: Given) -> "Settings":
-    from deploy.clients import begin  # noqa: PLC0415 - not needed for --help
-
-    return begin(given.settings())
 
 
 def _codec(settings: "Settings") -> Any:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from deploy.cli.terminal import messages
+from schemas.durations import parse_duration
 from schemas.errors import ConfigError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @contextmanager
@@ -36,6 +39,22 @@ def time_us(flag: str, text: str | None) -> int | None:
         return TimeParser("iso").parse(text)
     except ValueError as error:
         raise ConfigError(f"{flag} {text}: {error}", "Write it as 2026-01-31T12:00:00Z.") from error
+
+
+def moment(flag: str, text: str | None) -> datetime | None:
+    """The time that a flag has; a ConfigError of that flag where it is none."""
+    us = time_us(flag, text)
+    return None if us is None else _EPOCH + timedelta(microseconds=us)
+
+
+def moment_or_ago(flag: str, text: str | None, now: datetime) -> datetime | None:
+    """The same of a flag that may say how long before `now`, as 2h."""
+    if text is None:
+        return None
+    try:
+        return now - timedelta(seconds=parse_duration(text))
+    except (ValueError, OverflowError):
+        return moment(flag, text)
 
 
 def iso(us: int) -> str:

@@ -1,18 +1,15 @@
 """`read`: what is in the database, readings or anomalies, the newest ones or as they come."""
 
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from deploy.cli.flags import DATABASE, Given, SettingsCommand, with_settings
-from deploy.cli.questions import answering, time_us
+from deploy.cli.questions import answering, moment, moment_or_ago
 from deploy.cli.terminal import answers, print_json, stop_event
-from schemas.durations import parse_duration
 from schemas.errors import ConfigError
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -51,7 +48,7 @@ def read(
 
       sigmawatch read --anomalies --since 2026-03-01T00:00:00Z --json
     """
-    from deploy.clients import begin, connect_database  # noqa: PLC0415 - not needed for --help
+    from deploy.clients import connect_database  # noqa: PLC0415 - not needed for --help
     from deploy.stored_rows import LATE, json_of, line_of, page_of, rows_as_they_come  # noqa: PLC0415
     from sinks.queries.selection import Selection  # noqa: PLC0415
 
@@ -60,11 +57,11 @@ def read(
     selection = Selection(
         devices=tuple(device or ()),
         metrics=tuple(metric or ()),
-        begin=_begin(since, datetime.now(UTC)),
-        end=_moment("--until", until),
+        begin=moment_or_ago("--since", since, datetime.now(UTC)),
+        end=moment("--until", until),
     )
     console = answers()
-    settings = begin(given.settings())
+    settings = given.begin()
     with (
         stop_event() if loop else nullcontext() as stop,
         connect_database(settings) as connection,
@@ -79,18 +76,3 @@ def read(
             else:
                 console.print(line_of(row))
                 console.file.flush()
-
-
-def _begin(text: str | None, now: datetime) -> datetime | None:
-    """A time, or how long ago."""
-    if text is None:
-        return None
-    try:
-        return now - timedelta(seconds=parse_duration(text))
-    except (ValueError, OverflowError):
-        return _moment("--since", text)
-
-
-def _moment(flag: str, text: str | None) -> datetime | None:
-    us = time_us(flag, text)
-    return None if us is None else _EPOCH + timedelta(microseconds=us)

@@ -43,10 +43,10 @@ def serve(given: Given) -> None:
 
       curl localhost:8090/api/v1/anomalies?state=OPENED
     """
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from deploy.serving import run_server  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     host = settings.api.host
     shown = f"[{host}]" if ":" in host else host
     with stop_event() as stop:

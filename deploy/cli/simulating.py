@@ -150,7 +150,6 @@ def _decided(given: Given, *, days: float | None, control: bool) -> "tuple[Setti
     """Settings and options of what was given on the command line."""
     from dataclasses import replace  # noqa: PLC0415
 
-    from deploy.clients import begin  # noqa: PLC0415
     from producers.legacy.config import is_legacy_config  # noqa: PLC0415
     from producers.simulation.choosing import options_of  # noqa: PLC0415
 
@@ -165,7 +164,7 @@ def _decided(given: Given, *, days: float | None, control: bool) -> "tuple[Setti
         more |= {"simulate__duration": f"{days * 86_400.0:.6f}", "simulate__speed": "max"}
     if control:
         more["control__enabled"] = "true"
-    settings = begin(given.settings(**more))
+    settings = given.begin(**more)
     options = replace(
         options_of(settings),
         config=legacy,

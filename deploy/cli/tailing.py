@@ -48,11 +48,11 @@ def tail(
     """
     if where not in ("beginning", "end"):
         raise ConfigError(f"--from {where}", "Give beginning or end.")
-    from deploy.clients import begin, codec_of  # noqa: PLC0415
+    from deploy.clients import codec_of  # noqa: PLC0415
     from deploy.reading import messages_of  # noqa: PLC0415
     from deploy.showing import MessageReader, human_line, json_line  # noqa: PLC0415
 
-    settings = begin(given.settings())
+    settings = given.begin()
     reader = MessageReader(codec_of(settings), settings)
     console = answers()
     wanted = None if key is None else key.encode()

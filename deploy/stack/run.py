@@ -16,20 +16,20 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from deploy.clients import admin_client, connect_database, require_broker
 from deploy.embedded import free_port
-from deploy.reading import Place, ends_of
+from deploy.reading import ends_of
 from deploy.reconcile import Verdict, judge
-from deploy.stack.committed import committed_offsets
 from deploy.stack.counting import Baseline, counted_topics, gather
 from deploy.stack.database import Database
+from deploy.stack.draining import STALLED_SECONDS, let_go_of_workers, until_applied, until_stored
 from deploy.stack.maintaining import Maintainer
 from deploy.stack.measuring import quality_of_run
 from deploy.stack.parts import Part, PartError
 from deploy.stack.plan import Source, environment
+from deploy.stack.preparing import prepare
 from deploy.stack.progress import Progress, StalledError
 from deploy.stack.services import Services, start_services, with_services
-from deploy.stack.watching import Observation, PartitionState, Watcher, look_at_workers
+from deploy.stack.watching import PartitionState, Watcher, look_at_workers
 from deploy.stack.web import ControlAddress, WebPart, choose_port, control_address
 from schemas.errors import SigmawatchError
 
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 _TURN_SECONDS = 0.1
 _READY_SECONDS = 120.0  # for the parts to start on a loaded machine, compiling loops the first time
-_STALLED_SECONDS = 60.0  # without any progress; longer than a takeover after a crash
-_STOPPING_SECONDS = 30.0  # for a last checkpoint; then a worker gets its grace, and is killed
-_STOP_TRIES = 3
 _WEB_SECONDS = 20.0  # beyond which the run begins without waiting for its dashboard
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -213,44 +210,9 @@ class Run:
             raise LeaveError
 
     def _prepare(self) -> tuple[dict[str, str], datetime]:
-        """Topics and tables; gives the topics' ids and the database's time."""
-        from schemas.topics import create_topics, topic_specs  # noqa: PLC0415
-        from sinks.kafka import TopicIds  # noqa: PLC0415
-        from sinks.timescale.migrate import inspect_server, migrate  # noqa: PLC0415
-
-        settings = self._settings
-        admin = admin_client(settings)
-        require_broker(settings, admin)
-        result = create_topics(admin, topic_specs(settings))
-        # Topics that were there may have other numbers of partitions than the settings say.
-        self._partitions = len(require_broker(settings, admin).topics[settings.topics.readings].partitions)
-        with connect_database(settings) as connection:
-            applied = migrate(connection)
-            strength = inspect_server(connection).strength
-        made = f"{len(result.created)} topics made" if result.created else "topics are there"
-        tables = f"{len(applied)} migrations applied" if applied else "tables are there"
-        self._display.tell(f"{made}, {tables}; the database is {strength.text}")
-        ids = TopicIds(admin, (settings.topics.readings, settings.topics.anomalies, settings.topics.devices))
-        database = Database(settings)
-        try:
-            found = database.readings_of_before()
-            since = database.now()
-        finally:
-            database.close()
-        if found != "0":
-            self._display.tell(f"found {found} readings of before")
-        if settings.topics.readings in result.existing:
-            self._tell_waiting()
-        return ids.answer(ids.request()), since
-
-    def _tell_waiting(self) -> None:
-        """Say how many readings wait in the topic for the processors."""
-        topic = self._settings.topics.readings
-        committed = committed_offsets(self._settings, self._partitions)
-        ends = ends_of(self._settings, [topic])
-        waiting = sum(max(0, end - committed.get(number, 0)) for (_, number), end in ends.items())
-        if waiting:
-            self._display.tell(f"catching up first with {waiting:,} readings that wait in the topic")
+        prepared = prepare(self._settings, self._display.tell)
+        self._partitions = prepared.partitions
+        return prepared.topic_ids, prepared.since
 
     def _start_parts(self) -> None:
         options, settings, tell = self._options, self._settings, self._display.tell
@@ -347,7 +309,7 @@ class Run:
         settings, readings = self._settings, self._settings.topics.readings
         ends = ends_of(settings, [readings, *counted_topics(settings)])
         wanted = {number: end for (topic, number), end in ends.items() if topic == readings}
-        partitions = self._until_applied(wanted)
+        partitions = until_applied(self._ports, wanted, self._turn)
         return Baseline(ends, partitions, since)
 
     # -- run
@@ -404,7 +366,7 @@ class Run:
         if not self._producer.finished:
             self._display.phase("stopping the producer")
             self._producer.ask_to_stop()
-            moved = Progress(_STALLED_SECONDS)
+            moved = Progress(STALLED_SECONDS)
             while self._producer.alive:
                 self._turn()
                 assert self._watcher is not None
@@ -432,88 +394,15 @@ class Run:
                     ends[number] = max(ends.get(number, 0), end)
         partitions: Mapping[int, PartitionState] = {}
         try:
-            partitions = self._until_applied(ends)
-            self._let_go_of_workers(ends)
+            partitions = until_applied(self._ports, ends, self._turn)
+            let_go_of_workers(self._workers, self._ports, settings, ends, self._turn, self._display.tell)
             anomalies = ends_of(settings, [settings.topics.anomalies])
-            self._until_stored({(readings, number): end for number, end in ends.items()} | anomalies)
+            stored = {(readings, number): end for number, end in ends.items()} | anomalies
+            until_stored(self._watcher, stored, self._turn)
         except StalledError as error:
             self._problems.append(error.message)
             partitions = partitions or look_at_workers(self._ports)[0]
         return self._count(baseline, ends, partitions, delivered.total(readings))
-
-    def _until_applied(self, ends: Mapping[int, int]) -> dict[int, PartitionState]:
-        """Wait until the processors have taken every reading before these offsets; gives their counts then.
-
-        Raises:
-            StalledError: nothing moves.
-        """
-        progress = Progress(_STALLED_SECONDS)
-        best: dict[int, PartitionState] = {}
-        while True:
-            partitions, _ = look_at_workers(self._ports)
-            for number, state in partitions.items():
-                if number not in best or state.next_offset >= best[number].next_offset:
-                    best[number] = state
-            behind = {
-                number: end - (best[number].next_offset if number in best else 0)
-                for number, end in ends.items()
-                if number not in best or best[number].next_offset < end
-            }
-            if not behind:
-                return best
-            if progress.stalled(tuple(sorted((number, state.next_offset) for number, state in best.items()))):
-                raise StalledError(
-                    f"the processor stopped moving, {sum(behind.values()):,} readings before the end"
-                )
-            self._turn()
-
-    def _let_go_of_workers(self, ends: Mapping[int, int]) -> None:
-        """Stop the processors: their last checkpoint sends all anomalies and commits the end.
-
-        Raises:
-            StalledError: the end does not get committed.
-        """
-        for attempt in range(_STOP_TRIES):
-            for part in self._workers:
-                part.ask_to_stop()
-            patience = Progress(_STOPPING_SECONDS)
-            while any(part.alive for part in self._workers) and not patience.stalled(None):
-                self._turn()
-            for part in self._workers:
-                part.stop()
-            committed = committed_offsets(self._settings, self._partitions)
-            behind = {number: end for number, end in ends.items() if committed.get(number, 0) < end}
-            if not behind:
-                return
-            if attempt < _STOP_TRIES - 1:
-                self._display.tell(
-                    "the last checkpoint was not committed; the processor starts again to make it"
-                )
-                for part in self._workers:
-                    part.start()
-                self._until_applied(ends)
-        raise StalledError(
-            f"the processor did not commit the end of partitions {', '.join(map(str, sorted(behind)))}"
-        )
-
-    def _until_stored(self, ends: Mapping[Place, int]) -> None:
-        """Wait until the sink has stored everything before these offsets.
-
-        Raises:
-            StalledError: nothing moves.
-        """
-        assert self._watcher is not None
-        progress = Progress(_STALLED_SECONDS)
-        looked = self._watcher.now.at
-        while True:
-            seen: Observation = self._watcher.now
-            behind = {place: end for place, end in ends.items() if end and seen.positions.get(place, 0) < end}
-            if not behind and seen.at > looked:
-                return
-            if progress.stalled(tuple(sorted(seen.positions.items()))):
-                topics = ", ".join(sorted({topic for topic, _ in behind}))
-                raise StalledError(f"the sink stopped moving before the end of {topics}")
-            self._turn()
 
     def _count(
         self,

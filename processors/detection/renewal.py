@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from processors.detection.directory import DirectoryReader
-from processors.detection.document import parse_document, read_bytes
+from processors.detection.document import rules_bytes, rules_document
 from processors.detection.facts import Directory
 from processors.detection.rules import Rules, parse_rules
 from processors.engine.book import ProfileBook
@@ -41,8 +41,8 @@ class RulesFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        data = read_bytes(path)
-        self.rules = parse_rules(parse_document(data, str(path)))
+        data = rules_bytes(path)
+        self.rules = parse_rules(rules_document(data, str(path)))
         self._seen = _digest(data)
 
     def changed(self) -> bool:
@@ -52,13 +52,13 @@ class RulesFile:
             ConfigError: what it says now is no rules file; said once for each content.
         """
         try:
-            data = read_bytes(self.path)
+            data = rules_bytes(self.path)
         except ConfigError:
             return False
         if not data or _digest(data) == self._seen:
             return False
         self._seen = _digest(data)
-        self.rules = parse_rules(parse_document(data, str(self.path)))
+        self.rules = parse_rules(rules_document(data, str(self.path)))
         return True
 
 

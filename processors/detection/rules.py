@@ -21,13 +21,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from processors.detection.document import Document, parse_document, read_document
+from processors.detection.document import rules_bytes, rules_document
 from processors.detection.keys import KINDS, SECTIONS, Key, keys_of
 from processors.engine.profile import Profile
 from processors.engine.settings import Sides
 from processors.engine.storms import USUAL_STORMS, StormLimits
 from schemas.durations import parse_duration
 from schemas.errors import ConfigError
+from schemas.yaml_document import Document
 
 PRESETS = ("standard", "moving-average")
 RESETS = ("type", "firmware")
@@ -120,7 +121,7 @@ def shipped_rules() -> Rules:
     """The rules of the package, over which a user's own are laid."""
     name = "rules.yaml"
     data = resources.files("processors.detection").joinpath(name).read_bytes()
-    return parse_rules(parse_document(data, f"shipped {name}"))
+    return parse_rules(rules_document(data, f"shipped {name}"))
 
 
 def read_rules(path: Path) -> Rules:
@@ -130,7 +131,7 @@ def read_rules(path: Path) -> Rules:
         ConfigError: it cannot be read, or is no YAML.
         RulesError: something in it is no rule; says every problem with its line.
     """
-    return parse_rules(read_document(path))
+    return parse_rules(rules_document(rules_bytes(path), str(path)))
 
 
 def parse_rules(document: Document) -> Rules:

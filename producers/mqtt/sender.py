@@ -13,7 +13,7 @@ from producers.mqtt.outbox import Outbox
 from schemas.errors import PublishError, SigmawatchError
 from schemas.mqtt.link import LinkDownError
 from schemas.mqtt.pauses import Pauses
-from schemas.mqtt.publishing import Acknowledgement, Message
+from schemas.mqtt.publishing import Message, Publishing
 
 _LOG = structlog.get_logger(__name__)
 
@@ -24,37 +24,17 @@ OnCommand = Callable[[str, bytes, bool], None]
 """Takes topic and payload of a message, and whether it is a retained one; it does not block and raises nothing."""
 
 
-class Link(Protocol):
-    """What is used of `schemas.mqtt.publishing.PublishingLink`."""
+class Link(Publishing, Protocol):
+    """The same for who also subscribes."""
 
     connection: int
     resumed: bool
-    receive_maximum: int
-
-    @property
-    def up(self) -> bool:
-        """Whether there is a connection."""
-
-    def connect(self, stop: Event) -> None:
-        """Connect and subscribe."""
-
-    def publish(self, message: Message) -> int:
-        """Send a message; its packet id."""
-
-    def turn(self, seconds: float, *, reading: bool = True) -> list[MQTTMessage]:
-        """The messages that came."""
-
-    def take_acknowledgements(self) -> list[Acknowledgement]:
-        """What the broker has answered."""
 
     def acknowledge(self, packets: Sequence[int]) -> None:
         """Send acknowledgements."""
 
     def wake(self) -> None:
         """Let `turn` return."""
-
-    def close(self) -> None:
-        """Say goodbye."""
 
     def abandon(self) -> None:
         """Hang up."""

@@ -4,9 +4,9 @@ import contextlib
 import socket
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -31,6 +31,31 @@ class Acknowledgement:
 
     packet: int
     refused: str = ""
+
+
+class Publishing(Protocol):
+    """What those who publish use of `PublishingLink`."""
+
+    receive_maximum: int
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection."""
+
+    def connect(self, stop: Event) -> None:
+        """Connect and subscribe."""
+
+    def publish(self, message: Message) -> int:
+        """Send a message; its packet id."""
+
+    def turn(self, seconds: float, *, reading: bool = True) -> list[MQTTMessage]:
+        """Read, write and keep the connection alive; the messages that came."""
+
+    def take_acknowledgements(self) -> list[Acknowledgement]:
+        """What the broker has answered."""
+
+    def close(self) -> None:
+        """Say goodbye."""
 
 
 class PublishingLink(MqttLink):

@@ -9,27 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException
 from confluent_kafka import Message as KafkaMessage
-from paho.mqtt.client import MQTTMessage
 
 from schemas.codec import Codec
-from schemas.dead_letters import DeadLetterReason, is_meant_for
-from schemas.errors import CodecError, PublishError, RegistryUnavailableError
+from schemas.dead_letters import is_meant_for
+from schemas.errors import CodecError, PublishError
 from schemas.failpoints import fail_point
 from schemas.mqtt.link import LinkDownError
 from schemas.mqtt.pauses import Pauses
-from schemas.mqtt.publishing import Acknowledgement, Message
+from schemas.mqtt.publishing import Message, Publishing
+from sinks.anomalies import anomaly_of
 from sinks.dead_letters import DeadLetter
 from sinks.logs import Counts
 from sinks.metrics import SinkMetrics
 from sinks.mqtt.flight import Flight
 from sinks.mqtt.topics import AnomalyTopics, messages_of, status_message
-from sinks.patience import StoppedError, patiently
+from sinks.patience import StoppedError
 from sinks.reader import Reader, TopicAndPartition
 
 _LOG = structlog.get_logger(__name__)
@@ -39,31 +37,6 @@ _COMMIT_SECONDS = 1.0
 _MOST_WAITING = 1_000
 _GOODBYE_SECONDS = 5.0
 _STUCK_SECONDS = 300.0
-
-
-class Link(Protocol):
-    """What is used of `schemas.mqtt.publishing.PublishingLink`."""
-
-    receive_maximum: int
-
-    @property
-    def up(self) -> bool:
-        """Whether there is a connection."""
-
-    def connect(self, stop: Event) -> None:
-        """Connect."""
-
-    def publish(self, message: Message) -> int:
-        """Send a message; its packet id."""
-
-    def turn(self, seconds: float, *, reading: bool = True) -> list[MQTTMessage]:
-        """Read, write and keep the connection alive."""
-
-    def take_acknowledgements(self) -> list[Acknowledgement]:
-        """What the broker has answered."""
-
-    def close(self) -> None:
-        """Say goodbye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +79,7 @@ class MqttSink:
         self,
         options: MqttSinkOptions,
         codec: Codec,
-        new_link: Callable[[Message], Link],
+        new_link: Callable[[Message], Publishing],
         send_dead_letters: Callable[[Sequence[DeadLetter]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -206,20 +179,8 @@ class MqttSink:
             self.metrics.count(self._options.topic, Counts(stored=good, dead_letters=len(letters)))
 
     def _messages(self, message: KafkaMessage) -> list[Message]:
-        value = message.value()
-        if value is None:
-            raise CodecError("no value", DeadLetterReason.NULL_VALUE)
-        anomaly = patiently(
-            lambda: self._codec.decode_anomaly(value),
-            RegistryUnavailableError,
-            self._stop,
-            "the schema registry",
-            self._options.longest_wait,
-        )
-        try:
-            return messages_of(anomaly, self._options.topics, retain_open=self._options.retain_open)
-        except OverflowError as error:
-            raise CodecError(str(error), DeadLetterReason.TIME_OUT_OF_BOUNDS) from None
+        anomaly = anomaly_of(message, self._codec, self._stop, self._options.longest_wait)
+        return messages_of(anomaly, self._options.topics, retain_open=self._options.retain_open)
 
     def _publish(self, seconds: float) -> None:
         """Send what waits, hear what has arrived; connect where there is no connection, when it is time."""
@@ -283,34 +244,21 @@ class MqttSink:
         reader.commit(self._uncommitted, wait=wait)
         self._uncommitted.clear()
         self._committed_at = self._clock()
-        for (topic, partition), lag in reader.lag(self._positions).items():
-            self.metrics.lag.labels(topic, str(partition)).set(lag)
+        self.metrics.show_lags(reader.lag(self._positions))
 
     def _place(self, reader: Reader) -> None:
         """Ask Kafka where to go on; blocks through outages."""
         self._forget()
-        assigned = list(reader.assigned)
-
-        def ask() -> tuple[
-            dict[str, str], dict[TopicAndPartition, tuple[int, int]], dict[TopicAndPartition, int]
-        ]:
-            ids = reader.topic_ids() if assigned else {}
-            there = [key for key in assigned if key[0] in ids]
-            committed = reader.committed(there, ids) if there else {}
-            return ids, {key: reader.bounds(*key) for key in there}, committed
-
-        ids, bounds, committed = patiently(
-            ask, KafkaException, self._stop, "Kafka", self._options.longest_wait
-        )
-        for key, (low, high) in bounds.items():
-            position = committed.get(key, low)
+        found = reader.look(self._stop, self._options.longest_wait, committed=True)
+        for key, (low, high) in found.bounds.items():
+            position = found.committed.get(key, low)
             if key in reader.out_of_range and not low <= position <= high:
                 _LOG.error("Kafka does not hold what comes next", partition=key, position=position)
                 self.metrics.log_resets.labels(key[0]).inc()
                 position = low
             self._positions[key] = position
         self.metrics.partitions.set(len(self._positions))
-        reader.start_at(self._positions, ids)
+        reader.start_at(self._positions, found.topic_ids)
 
     def _release(self, lost: bool) -> None:
         """Before partitions go: wait a little for what is under way, and commit, unless they are somebody else's."""

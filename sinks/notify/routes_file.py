@@ -9,19 +9,16 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from schemas.errors import ConfigError
 from schemas.settings_kinds import Section
 from schemas.strict_yaml import StrictLoader, resolvers_without
+from schemas.yaml_document import Document, Keys, parse_document, read_bytes
 from sinks.notify.routes import Match, Name, Quiet, Route, Routes, Zone
 
-_MAXIMUM_BYTES = 1_000_000
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _REMEDY = "docs/notifications.md describes the file."
-
-Keys = tuple[str | int, ...]
 
 
 class _Loader(StrictLoader):
@@ -50,30 +47,23 @@ def read_routes(path: Path, environ: Mapping[str, str] = os.environ) -> Routes:
     Raises:
         ConfigError: it cannot be read, or something in it is wrong: every such thing, with its line, and no secret.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAXIMUM_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", _REMEDY) from error
-    if len(data) > _MAXIMUM_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAXIMUM_BYTES // 1_000_000} MB", "Is it the right file?")
-    return parse_routes(data, str(path), environ)
+    return parse_routes(read_bytes(path, _REMEDY), str(path), environ)
 
 
 def parse_routes(data: bytes, name: str, environ: Mapping[str, str] = os.environ) -> Routes:
     """As `read_routes`, of what a file called `name` says."""
-    document, top = _parse(data, name)
+    document = parse_document(data, name, _Loader)
     try:
-        file = _File.model_validate(document if document is not None else {})
+        file = _File.model_validate(document.data if document.data is not None else {})
     except ValidationError as error:
         found = error.errors(include_url=False)
         # A list whose items are wrong counts as empty, too.
         listed = any(len(one["loc"]) > 1 and one["loc"][0] == "routes" for one in found)
-        problems = [_problem(one, name, top) for one in found if not (listed and one["loc"] == ("routes",))]
+        problems = [_problem(one, document) for one in found if not (listed and one["loc"] == ("routes",))]
         raise _refused(problems) from None
-    problems = [f"{_place(name, top, keys)}: {what}" for keys, what in _odd(file)]
+    problems = [f"{_place(document, keys)}: {what}" for keys, what in _odd(file)]
     targets, missing = _targets(file, environ)
-    problems += [f"{_place(name, top, keys)}: {what}" for keys, what in missing]
+    problems += [f"{_place(document, keys)}: {what}" for keys, what in missing]
     if problems:
         raise _refused(problems)
     return Routes(tuple(_named(route, file.timezone) for route in file.routes), targets, file.timezone)
@@ -85,31 +75,9 @@ def _refused(problems: Sequence[str]) -> ConfigError:
     return ConfigError(f"{len(problems)} problems: {'; '.join(problems)}", _REMEDY)
 
 
-def _parse(data: bytes, name: str) -> tuple[Any, yaml.Node | None]:
-    try:
-        loader = _Loader(data.decode("utf-8-sig"))
-        try:
-            top = loader.get_single_node()
-            return None if top is None else loader.construct_document(top), top
-        finally:
-            loader.dispose()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})", "Save it as UTF-8.") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(
-            f"{name}{where}: {error.problem or error.context}", "Mend the YAML there."
-        ) from None
-    except RecursionError:
-        raise ConfigError(f"{name}: nested too deeply", "Mend the YAML there.") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{name}: {' '.join(str(error).split())}", "Mend the YAML there.") from None
-
-
-def _problem(one: Any, name: str, top: yaml.Node | None) -> str:
+def _problem(one: Any, document: Document) -> str:
     """A problem that pydantic found, in our words; what was given stands in the file, and may be secret."""
-    keys: Keys = tuple(one["loc"])
+    keys = tuple(one["loc"])
     what = one["msg"].removeprefix("Value error, ")
     what = re.sub(r"^(Input|String|Tuple|List) should", "should", what)
     if one["type"] == "extra_forbidden":
@@ -121,7 +89,7 @@ def _problem(one: Any, name: str, top: yaml.Node | None) -> str:
         choices = re.findall(r"'([^']*)'", str(one.get("ctx", {}).get("expected", "")))
         near = difflib.get_close_matches(one["input"], choices, n=1)
         what += f". Did you mean {near[0]}?" if near else ""
-    return f"{_place(name, top, keys)}: {what}"
+    return f"{_place(document, keys)}: {what}"
 
 
 def _known(keys: Keys) -> list[str]:
@@ -191,24 +159,7 @@ def _expand(url: str, environ: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda match: quote(environ[match[1]], safe=""), url)
 
 
-def _place(name: str, top: yaml.Node | None, keys: Keys) -> str:
+def _place(document: Document, keys: Keys) -> str:
     """File, line and keys of a place."""
-    node, line = top, None
-    for key in keys:
-        found = _below(node, key)
-        if found is None:
-            break
-        line, node = found
     path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    return f"{name}{f', line {line}' if line else ''}{f': {path}' if path else ''}"
-
-
-def _below(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-        item = node.value[key]
-        return item.start_mark.line + 1, item
-    if isinstance(node, yaml.MappingNode):
-        for each, value in reversed(node.value):  # what was merged in (<<) stands first and counts least
-            if getattr(each, "value", None) == str(key):
-                return each.start_mark.line + 1, value
-    return None
+    return f"{document.place(keys)}{f': {path}' if path else ''}"

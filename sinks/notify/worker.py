@@ -11,13 +11,13 @@ from typing import Any
 
 import psycopg
 import structlog
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
-from schemas.dead_letters import DeadLetterReason, is_meant_for
-from schemas.errors import CodecError, RegistryUnavailableError
-from schemas.readings import Anomaly
+from schemas.dead_letters import is_meant_for
+from schemas.errors import CodecError
+from sinks.anomalies import anomaly_of
 from sinks.dead_letters import DeadLetter
 from sinks.logs import Counts, LogId
 from sinks.notify.decide import Decider
@@ -28,7 +28,6 @@ from sinks.notify.store import OutageError, Store, Taken
 from sinks.notify.targets import Target
 from sinks.patience import StoppedError, patiently
 from sinks.reader import Reader, TopicAndPartition
-from sinks.times import to_datetime
 from sinks.timescale.migrate import migrate, require_current
 
 _LOG = structlog.get_logger(__name__)
@@ -227,49 +226,27 @@ class NotifyWorker:
             if not is_meant_for(message.headers(), self._options.group):
                 continue
             try:
-                taken.anomalies.append(self._decode(message))
+                taken.anomalies.append(
+                    anomaly_of(message, self._codec, self._stop, self._options.longest_wait)
+                )
             except CodecError as error:
                 taken.dead_letters += 1
                 letters.append(DeadLetter(*key, message, error.reason, error.message))  # type: ignore[arg-type]
         self._send_dead_letters(letters)
         return [taken for taken in found.values() if taken.next_offset > taken.first]
 
-    def _decode(self, message: Message) -> Anomaly:
-        value = message.value()
-        if value is None:
-            raise CodecError("no value", DeadLetterReason.NULL_VALUE)
-        anomaly = patiently(
-            lambda: self._codec.decode_anomaly(value),
-            RegistryUnavailableError,
-            self._stop,
-            "the schema registry",
-            self._options.longest_wait,
-        )
-        try:
-            for us in (anomaly.opened_at, anomaly.cleared_at, anomaly.detected_at):
-                to_datetime(us or 0)
-        except OverflowError as error:
-            raise CodecError(str(error), DeadLetterReason.TIME_OUT_OF_BOUNDS) from None
-        return anomaly
-
     def _commit(self, reader: Reader, *, wait: bool) -> None:
         reader.commit(self._uncommitted, wait=wait)
         self._uncommitted.clear()
         self._committed_at = self._clock.monotonic()
-        for (topic, partition), lag in reader.lag(self._positions).items():
-            self.metrics.lag.labels(topic, str(partition)).set(lag)
+        self.metrics.show_lags(reader.lag(self._positions))
 
     def _place(self, reader: Reader) -> None:
         """Look up where the assigned logs stand, and read from there; blocks through outages."""
         self._uncommitted.clear()
-        assigned, out_of_range = list(reader.assigned), set(reader.out_of_range)
-
-        def ask() -> tuple[dict[str, str], dict[TopicAndPartition, tuple[int, int]]]:
-            ids = reader.topic_ids() if assigned else {}
-            return ids, {key: reader.bounds(*key) for key in assigned if key[0] in ids}
-
-        ids, bounds = patiently(ask, KafkaException, self._stop, "Kafka", self._options.longest_wait)
-        logs = {key: LogId(key[0], ids[key[0]], key[1]) for key in bounds}
+        out_of_range = set(reader.out_of_range)
+        found = reader.look(self._stop, self._options.longest_wait)
+        logs, bounds = found.logs, found.bounds
         standing = self._store.positions({log: bounds[key][0] for key, log in logs.items()}) if logs else {}
         for key in sorted(out_of_range & set(logs)):
             low, high = bounds[key]
@@ -281,7 +258,7 @@ class NotifyWorker:
         self._logs = logs
         self._positions = {key: standing[log] for key, log in logs.items()}
         self.metrics.partitions.set(len(self._positions))
-        reader.start_at(self._positions, ids)
+        reader.start_at(self._positions, found.topic_ids)
 
     def _release(self, lost: bool) -> None:
         """Before partitions go: all that was read is decided, so there is nothing but to commit."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
 from schemas.codec import Codec
 from schemas.dead_letters import TimeBounds
@@ -281,20 +281,14 @@ class Worker:
         self._committed_at = self._clock()
         lags = reader.lag(self._positions)
         self._lag = sum(lags.values())
-        for (topic, partition), lag in lags.items():
-            self.metrics.lag.labels(topic, str(partition)).set(lag)
+        self.metrics.show_lags(lags)
 
     def _place(self, reader: Reader) -> None:
         """Look up where the assigned logs stand, and read from there; blocks through outages."""
         self._forget()
-        assigned, out_of_range = list(reader.assigned), set(reader.out_of_range)
-
-        def ask() -> tuple[dict[str, str], dict[TopicAndPartition, tuple[int, int]]]:
-            ids = reader.topic_ids() if assigned else {}
-            return ids, {key: reader.bounds(*key) for key in assigned if key[0] in ids}
-
-        ids, bounds = patiently(ask, KafkaException, self._stop, "Kafka", self._options.longest_wait)
-        logs = {key: LogId(key[0], ids[key[0]], key[1]) for key in bounds}
+        out_of_range = set(reader.out_of_range)
+        found = reader.look(self._stop, self._options.longest_wait)
+        logs, bounds = found.logs, found.bounds
         standing = self._writer.positions(list(logs.values()))
         new = {log: bounds[key][0] for key, log in logs.items() if log not in standing}
         if new:
@@ -308,7 +302,7 @@ class Worker:
             "reading",
             positions={f"{topic}/{partition}": at for (topic, partition), at in self._positions.items()},
         )
-        reader.start_at(self._positions, ids)
+        reader.start_at(self._positions, found.topic_ids)
 
     def _reset(self, log: LogId, position: int, bounds: tuple[int, int]) -> int:
         """Where to read on in a log that does not hold `position`: at its start, so that nothing it has is left out."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from deploy.cli.reading_rows import _begin
+from deploy.cli.questions import moment_or_ago
 from deploy.stored_rows import json_of, line_of, rows_as_they_come
 from schemas.errors import ConfigError
 from sinks.queries.anomalies import AnomalyRow
@@ -110,8 +110,8 @@ def test_rows_as_json_and_for_people():
 
 
 def test_since_is_a_time_or_how_long_ago():
-    assert _begin("2h", NOW) == NOW - timedelta(hours=2)
-    assert _begin("2026-03-01T00:00:00Z", NOW) == datetime(2026, 3, 1, tzinfo=UTC)
-    assert _begin(None, NOW) is None
+    assert moment_or_ago("--since", "2h", NOW) == NOW - timedelta(hours=2)
+    assert moment_or_ago("--since", "2026-03-01T00:00:00Z", NOW) == datetime(2026, 3, 1, tzinfo=UTC)
+    assert moment_or_ago("--since", None, NOW) is None
     with pytest.raises(ConfigError, match="--since yesterday"):
-        _begin("yesterday", NOW)
+        moment_or_ago("--since", "yesterday", NOW)

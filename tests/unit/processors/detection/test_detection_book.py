@@ -7,7 +7,7 @@ import pytest
 
 from processors.detection.book import RuleBook
 from processors.detection.directory import facts_of
-from processors.detection.document import parse_document
+from processors.detection.document import rules_document
 from processors.detection.facts import UNKNOWN, DeviceFacts, Directory, DirectoryBehindError, KnownDevices
 from processors.detection.rules import parse_rules
 from processors.engine.book import OneProfile
@@ -47,7 +47,7 @@ def noisy(count, *, device="d", outliers=()):
 
 
 def rules_of(text):
-    return parse_rules(parse_document(text.encode(), "plant.yaml")).rules
+    return parse_rules(rules_document(text.encode(), "plant.yaml")).rules
 
 
 def book_of(text=RULES, devices=DEVICES):

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 
-from processors.detection.document import parse_document
+from processors.detection.document import rules_document
 from processors.detection.keys import (
     KINDS,
     describe_keys,
@@ -26,7 +26,7 @@ NOT_GIVEN = frozenset({("model", "number")})
 
 
 def rules_of(text):
-    return parse_rules(parse_document(text.encode(), "plant.yaml"))
+    return parse_rules(rules_document(text.encode(), "plant.yaml"))
 
 
 def one(text):
@@ -172,7 +172,7 @@ def test_all_problems_are_said_at_once_each_with_its_line():
 )
 def test_what_is_no_yaml_is_said(data, said):
     with pytest.raises(ConfigError, match=said):
-        parse_rules(parse_document(data, "plant.yaml"))
+        parse_rules(rules_document(data, "plant.yaml"))
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path):

@@ -144,6 +144,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     ),
     "rare": (
         _on("where the series hardly ever stays"),
+        Key("fine", "whether it tells levels apart that are half as far from each other, as a machine's"),
         _positive("threshold", "bits"),
         _record(),
         _at_least(1, "readings", "readings of the mean"),

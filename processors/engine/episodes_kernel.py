@@ -304,7 +304,7 @@ def _peak(s, p, e, best, channel, value):
         alarm.lower = alarm.expected - half
         alarm.upper = alarm.expected + half
     elif channel == _RARE:
-        alarm.expected = rare.usual_near(s.rare, value, e.mean)
+        alarm.expected = rare.usual_near(s.rare, p.rare, value, e.mean)
         half = 0.5 * abs(value - alarm.expected)
         alarm.lower = alarm.expected - half
         alarm.upper = alarm.expected + half

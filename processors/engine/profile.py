@@ -112,10 +112,11 @@ class RangeLimits:
 class RareLimits:
     """Attributes: threshold: bits; readings: of the mean; level: bits a usual bin may have; window: readings.
 
-    caution: how much less a rare value teaches, per bit.
+    caution: how much less a rare value teaches, per bit; fine: whether the bins of the histogram are half as wide.
     """
 
     on: bool = True
+    fine: bool = False
     threshold: float = 2.0
     record: float = 1.3
     readings: float = 2.3

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from processors.engine.states import SERIES, Table
 from schemas.errors import SigmawatchError
 
-VERSION = 3
+VERSION = 4
 _LITTLE_ENDIAN = SERIES.newbyteorder("<")
 
 

@@ -2,7 +2,8 @@
 
 A histogram of `BINS` bins, halved now and then so that it follows the series. A value's rarity is how many bits its bin's
 share lies below a level; an exponential mean of it over a few readings is judged. Bins double in width when
-a value falls outside (pairs are merged), so that one histogram fits any unit without being told a range.
+a value falls outside (pairs are merged), so that one histogram fits any unit without being told a range. Pairs of bins are
+read as one, unless the limits ask for `fine` ones: a machine's levels are sharp, what wanders is everywhere now and then.
 """
 
 import math
@@ -12,11 +13,10 @@ import numpy as np
 from processors.engine.channels import record
 from schemas.compiled import compiled_borrowing
 
-BINS = 32
+BINS = 64
 _STARTS_AT = 60  # readings after which the range is known well enough to lay the bins
 _LEARNS_FROM = 100.0  # values in the histogram from which rarity means something
 _BLUR = 0.02  # what an empty bin counts as having
-_USUAL = 1.0 / BINS  # share of the values from which a bin is where the series dwells
 
 STATE = np.dtype(
     [
@@ -57,9 +57,8 @@ def step(state, limits, count, value, low, high):
     q = 0.0
     bits = 0.0
     if state.total > _LEARNS_FROM:
-        share = (_weight(state, position if value == inside else _position(state, value)) + _BLUR) / (
-            state.total + 1.0
-        )
+        place = position if value == inside else _position(state, value)
+        share = (_weight(state, place, _together(limits)) + _BLUR) / (state.total + 1.0)
         if share < limits.usual:
             bits = min(max(0.0, -math.log2(share) - limits.level), limits.cap)
         state.rarity += (bits - state.rarity) / limits.readings
@@ -100,26 +99,30 @@ def _reach(state, value):
 
 
 @compiled_borrowing
-def usual_near(state, value, otherwise):
+def usual_near(state, limits, value, otherwise):
     """The nearest value at which the series does dwell: the middle of what lies about the nearest bin that is usual.
 
     Args:
-        state: the channel's.
+        state, limits: the channel's.
         value: the value that is rare.
         otherwise: what is said where no bin is usual.
     """
-    position = _position(state, value) - 0.5
+    together = _together(limits)
+    bins = BINS // together
+    position = _position(state, value) / together - 0.5
+    usual = state.total / bins  # what each would have of values that are everywhere
     nearest, distance = -1, np.inf
-    for i in range(BINS):
-        if state.bins[i] >= _USUAL * state.total and abs(i - position) < distance:
+    for i in range(bins):
+        if _held(state, i, together) >= usual and abs(i - position) < distance:
             nearest, distance = i, abs(i - position)
     if nearest < 0:
         return otherwise
     weight = places = 0.0
-    for i in range(max(nearest - 1, 0), min(nearest + 2, BINS)):
-        weight += state.bins[i]
-        places += state.bins[i] * (i + 0.5)
-    return state.origin + places / weight * state.width
+    for i in range(max(nearest - 1, 0), min(nearest + 2, bins)):
+        held = _held(state, i, together)
+        weight += held
+        places += held * (i + 0.5)
+    return state.origin + places / weight * together * state.width
 
 
 @compiled_borrowing
@@ -129,14 +132,30 @@ def _position(state, value):
 
 
 @compiled_borrowing
-def _weight(state, position):
-    """What the histogram holds at a position: its bin and a part of the nearer neighbour."""
-    place = math.floor(position)
-    within = position - place - 0.5
+def _together(limits):
+    """How many bins are read as one."""
+    return 1 if limits.fine else 2
+
+
+@compiled_borrowing
+def _held(state, place, together):
+    """What `together` bins hold, the first of them at `place` times that."""
+    held = 0.0
+    for i in range(place * together, (place + 1) * together):
+        held += state.bins[i]
+    return held
+
+
+@compiled_borrowing
+def _weight(state, position, together):
+    """What the histogram holds at a position, `together` bins read as one: that one and a part of the nearer neighbour."""
+    bins = BINS // together
+    place = math.floor(position / together)
+    within = position / together - place - 0.5
     neighbour = place + 1 if within > 0.0 else place - 1
     weight = 0.0
-    if 0 <= place < BINS:
-        weight += state.bins[int(place)]
-    if 0 <= neighbour < BINS:
-        weight += state.bins[int(neighbour)] * abs(within)
+    if 0 <= place < bins:
+        weight += _held(state, int(place), together)
+    if 0 <= neighbour < bins:
+        weight += _held(state, int(neighbour), together) * abs(within)
     return weight

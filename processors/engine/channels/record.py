@@ -12,13 +12,13 @@ import numpy as np
 
 from schemas.compiled import compiled_borrowing
 
-STATE = np.dtype(
+STATE = np.dtype(  # single precision will do for a threshold, and a series has seven
     [
-        ("calm", "f8"),  # largest value that did not alarm
-        ("alarmed", "f8"),  # what is remembered of values that did
-        ("next_calm", "f8"),  # the same of the present block
-        ("next_alarmed", "f8"),
-        ("block", "f8"),  # readings in the present block
+        ("calm", "f4"),  # largest value that did not alarm
+        ("alarmed", "f4"),  # what is remembered of values that did
+        ("next_calm", "f4"),  # the same of the present block
+        ("next_alarmed", "f4"),
+        ("block", "f4"),  # readings in the present block
     ]
 )
 

@@ -1,5 +1,7 @@
 """Rare: a value between two modes, where the series hardly ever stays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,12 +71,22 @@ def test_every_value_finds_a_bin_however_wide_they_must_become(more):
     assert state["origin"] <= last <= state["origin"] + rare.BINS * state["width"]
 
 
-def test_the_usual_value_near_a_rare_one_is_said():
-    state = new_state(rare.STATE)
-    rarities(two_modes(3000), state)
-    assert rare.usual_near(state, 3.0, -1.0) == pytest.approx(0.0, abs=0.5)
-    assert rare.usual_near(state, 7.0, -1.0) == pytest.approx(10.0, abs=0.5)
-    assert rare.usual_near(state, 1e6, -1.0) == pytest.approx(10.0, abs=0.5)
+@pytest.mark.parametrize("fine", [False, True])
+def test_the_usual_value_near_a_rare_one_is_said(fine):
+    state, limits = new_state(rare.STATE), replace(LIMITS, fine=fine)
+    rarities(two_modes(3000), state, limits)
+    at = limits_of("rare", limits=limits)
+    assert rare.usual_near(state, at, 3.0, -1.0) == pytest.approx(0.0, abs=0.5)
+    assert rare.usual_near(state, at, 7.0, -1.0) == pytest.approx(10.0, abs=0.5)
+    assert rare.usual_near(state, at, 1e6, -1.0) == pytest.approx(10.0, abs=0.5)
+
+
+def test_fine_bins_tell_a_level_from_one_that_is_near():
+    """On and off are 0 and 10, and it turns at 10.8 for a while: a bin of the sixteen between them is 0.6 wide."""
+    values = two_modes(3000)
+    values[2500:2510] = 10.8
+    assert rarities(values, limits=replace(LIMITS, fine=True))[2500:2510].max() >= 1.0
+    assert rarities(values)[2500:2510].max() < 1.0
 
 
 def test_it_forgets_by_halves():

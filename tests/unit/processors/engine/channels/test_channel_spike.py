@@ -74,4 +74,4 @@ def test_it_is_the_reference_detectors_statistic(seed):
     q = spikes(values, SpikeLimits(window=60.0, threshold=6.0, record=1.5, warmup=20.0, memory=at_once))
     scores = 1.0 - 2.0 ** -np.minimum(q, 50.0)
     assert (scores > 0.5).sum() > 2
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)  # the record has single precision

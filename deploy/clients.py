@@ -1,11 +1,12 @@
 """What several commands make from the settings: the codec, the log, Kafka clients, a database connection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from schemas.codec import Codec
-from schemas.errors import ConfigError, SigmawatchError
+from schemas.errors import ConfigError, SigmawatchError, first_line
 from schemas.kafka import client_config, new_client
 from schemas.settings import Settings
 
@@ -119,7 +120,7 @@ def connect_database(settings: Settings) -> "psycopg.Connection":
     import psycopg  # noqa: PLC0415
 
     url = database_url(settings)
-    try:
+    with reaching(url):
         return psycopg.connect(
             url,
             autocommit=True,
@@ -127,9 +128,17 @@ def connect_database(settings: Settings) -> "psycopg.Connection":
             application_name="sigmawatch",
             prepare_threshold=None,
         )
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """A block that connects to the database at `url`: what goes wrong is an UnreachableError."""
+    import psycopg  # noqa: PLC0415
+
+    try:
+        yield
     except psycopg.Error as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnreachableError(
-            f"the database {safe_place(url)} cannot be reached: {reason}",
+            f"the database {safe_place(url)} cannot be reached: {first_line(error)}",
             "Is it running, and are user and password right?",
         ) from None

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from schemas.errors import ConfigError, InputError, SigmawatchError
+from schemas.web.address import in_url, reachable
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -18,6 +19,7 @@ _PREFIX = "/api/v1"
 _BELOW = "/control"
 _PAGE = 1000
 _REFUSED_INPUT = {404, 409, 422}
+_NOT_DONE = {404, 405}  # nobody has carried the command out: it may be said again
 
 
 class ControlClient:
@@ -95,8 +97,12 @@ class ControlClient:
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
     ) -> httpx.Response:
         answer = self._ask(method, f"{self._below}{_PREFIX}{path}", body, query)
-        if not self._below and _envelope(answer) is None:
-            # What `up` and `serve` have at their address is the dashboard, with the control API below a path of its own.
+        if (
+            not self._below
+            and _envelope(answer) is None
+            and (method == "GET" or answer.status_code in _NOT_DONE)
+        ):
+            # `up` and `serve` have answers of their own at some of its paths, and the whole control API below another.
             below = self._ask(method, f"{_BELOW}{_PREFIX}{path}", body, query)
             if _envelope(below) is not None:
                 self._below, answer = _BELOW, below
@@ -147,9 +153,9 @@ def client_of(settings: "Settings", url: str | None, token_env: str | None) -> C
         if not token:
             raise ConfigError(f"--token-env {token_env}: there is no such environment variable", "Set it.")
     # What listens on every address is on this machine, too.
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(control.host, control.host)  # noqa: S104 - only asked whether
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return ControlClient(url or f"http://{host}:{control.port}", token, control.timeout + 5.0)
+    return ControlClient(
+        url or f"http://{in_url(reachable(control.host))}:{control.port}", token, control.timeout + 5.0
+    )
 
 
 def device_path(device_id: str, rest: str = "") -> str:

@@ -1,7 +1,7 @@
 """One server for people: the query API with its live events, the registry's view, the control paths, the dashboard.
 
 Put together here, as the parts know nothing of each other: quality is measured by `deploy.quality`, processors are asked
-at their web views, and a simulation's control API is passed on below /control.
+at their web views, and a simulation's control API is passed on beside the rest (`deploy.control_proxy`).
 """
 
 import statistics
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from deploy.control_client import ControlClient
-from deploy.control_proxy import add_control
 from schemas.codec import Codec
 from schemas.errors import SigmawatchError
 from schemas.settings import Settings
+from schemas.times import to_datetime, to_us
 from schemas.web.app import serve
 from sinks.api.app import query_api, query_app
+from sinks.api.context import Api
 from sinks.dashboard import (
     OPEN_PATHS,
     DashboardSources,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 _PAGE_SECONDS = 3.0
 _QUALITY_WAIT_SECONDS = 5.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ProcessorsAwayError(SigmawatchError):
@@ -79,26 +79,50 @@ def serving(settings: Settings, codec: Codec, stop: Event) -> Iterator["FastAPI"
     with ExitStack() as stack:
         api = stack.enter_context(query_api(settings, codec))
         api.stop = stop
-        processors = Processors(settings.api.processors)
-        stack.callback(processors.close)
-        api.quality = QualityReader(api.readers)
-        api.pipeline = processors.as_json if settings.api.processors else None
-        app = query_app(settings, api, OPEN_PATHS)
-        app.include_router(notify_router(settings))
-        client = _control(settings, app, stack)
-        known = processors if settings.api.processors else None
-        mount_dashboard(app, dashboard_sources(settings, api.readers, client, known))
-        yield app
+        processors = Processors(settings.api.processors) if settings.api.processors else None
+        if processors is not None:
+            stack.callback(processors.close)
+        control = _control_client(settings)
+        if control is not None:
+            stack.enter_context(control)
+        yield people_app(settings, api, processors, control)
 
 
-def _control(settings: Settings, app: "FastAPI", stack: ExitStack) -> ControlClient | None:
-    """Pass the control API on; the client for it, where there is one."""
-    url, token = settings.api.control, settings.api.control_token
-    if url is None:
-        return None
-    secret = None if token is None else token.get_secret_value()
-    add_control(app, url, secret, settings.api.cors_origins)
-    return stack.enter_context(ControlClient(url, secret))
+def people_app(
+    settings: Settings, api: Api, processors: "Processors | None" = None, control: ControlClient | None = None
+) -> "FastAPI":
+    """All that people get at one address.
+
+    Args:
+        settings: `api`, `notify`, `processor`, `topics`, `schema_registry`.
+        api: what the query API stands on; is told here where quality and the pipeline's state come from.
+        processors: where they are asked, if anywhere.
+        control: for the dashboard, where `settings.api.control` names a control API.
+
+    Raises:
+        ConfigError: the address is off loopback, and no token is set.
+    """
+    api.quality = QualityReader(api.readers)
+    api.pipeline = None if processors is None else processors.as_json
+    app = query_app(settings, api, OPEN_PATHS)
+    app.include_router(notify_router(settings))
+    mount_dashboard(app, dashboard_sources(settings, api.readers, control, processors))
+    if settings.api.control is not None:
+        # Last, as it takes the paths that are left.
+        from deploy.control_proxy import add_control  # noqa: PLC0415 - a server without a simulation needs none
+
+        add_control(app, settings.api.control, _control_token(settings), settings.api.cors_origins)
+    return app
+
+
+def _control_client(settings: Settings) -> ControlClient | None:
+    url = settings.api.control
+    return None if url is None else ControlClient(url, _control_token(settings))
+
+
+def _control_token(settings: Settings) -> str | None:
+    token = settings.api.control_token
+    return None if token is None else token.get_secret_value()
 
 
 class QualityReader:
@@ -149,16 +173,15 @@ class QualityReader:
         from deploy.quality.stored import stored_quality  # noqa: PLC0415
 
         warmup = min(timedelta(days=1), (end - begin) / 20)
-        rules = Rules(warmup_us=_us(warmup))
-        if not self._one.acquire(
-            timeout=_QUALITY_WAIT_SECONDS
-        ):  # it takes long: the others need connections too
+        rules = Rules(warmup_us=warmup // timedelta(microseconds=1))
+        # It takes long, and the others need connections, too.
+        if not self._one.acquire(timeout=_QUALITY_WAIT_SECONDS):
             raise DatabaseAwayError(
                 "the quality is being measured for somebody else", "Ask again in a moment."
             )
         try:
             with self._readers.connection() as connection:
-                return stored_quality(connection, _us(begin - _EPOCH), _us(end - _EPOCH), rules)
+                return stored_quality(connection, to_us(begin), to_us(end), rules)
         finally:
             self._one.release()
 
@@ -307,8 +330,8 @@ def quality_figures(found: "StoredQuality") -> QualityFigures:
     ]
     delays = [one.median_delay_s for one in faults if one.median_delay_s is not None]
     return QualityFigures(
-        begin=_EPOCH + timedelta(microseconds=found.begin_us),
-        end=_EPOCH + timedelta(microseconds=found.end_us),
+        begin=to_datetime(found.begin_us),
+        end=to_datetime(found.end_us),
         devices=found.devices,
         warming=found.warming,
         events=quality.events,
@@ -319,7 +342,3 @@ def quality_figures(found: "StoredQuality") -> QualityFigures:
         median_delay_s=statistics.median(delays) if delays else None,
         faults=faults,
     )
-
-
-def _us(length: timedelta) -> int:
-    return length // timedelta(microseconds=1)

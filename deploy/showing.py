@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from schemas import times
 from schemas.codec import Codec
-from schemas.dead_letters import redriven_topic
+from schemas.dead_letters import ERROR_HEADERS, redriven_topic
 from schemas.errors import CodecError, RegistryError, SigmawatchError
 
 if TYPE_CHECKING:
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from schemas.settings import Settings
 
-_CONNECT = "__connect.errors."
 _REDRIVEN = redriven_topic("")
 _SHOWN_BYTES = 48
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = frozenset({"time", "opened_at", "cleared_at", "detected_at"})
 SEVERITY_STYLES = {"INFO": "cyan", "WARNING": "yellow", "CRITICAL": "bold red"}
 """How a severity looks on a terminal."""
@@ -96,7 +94,7 @@ class MessageReader:
             name, fields = self._codec.decode(value)
         except (CodecError, RegistryError) as error:
             return "bytes", {"base16": value.hex(), "problem": str(error)}
-        return name.lower(), {field: _plain(field, content) for field, content in fields.items()}
+        return name.lower(), {field: plain(field, content) for field, content in fields.items()}
 
     def _state(self, key: bytes, value: bytes | None) -> tuple[str, str, dict[str, Any]]:
         """A record of the processor's changelog, summed up."""
@@ -229,9 +227,9 @@ def _fields(fields: dict[str, Any]) -> str:
 def _gave_up(headers: Any) -> dict[str, str]:
     """Kafka Connect's error headers, without their prefix."""
     return {
-        name.removeprefix(_CONNECT): _text(value or b"")
+        name.removeprefix(ERROR_HEADERS): _text(value or b"")
         for name, value in headers
-        if name.startswith(_CONNECT) and value
+        if name.startswith(ERROR_HEADERS) and value
     }
 
 
@@ -243,7 +241,7 @@ def _when(value: Any) -> str:
     return f"[dim]{escape(str(value))}[/dim]"
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain(name: str, value: Any) -> Any:
     """A field as JSON can carry it: times in ISO-8601, numbers that are none as text."""
     if name in _TIMES and isinstance(value, int):
         return iso(value)
@@ -255,6 +253,6 @@ def _plain(name: str, value: Any) -> Any:
 def iso(time_us: int) -> str:
     """ISO-8601 in UTC, of µs since 1970; beyond the years 1 to 9999 the number itself."""
     try:
-        return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+        return times.iso(time_us)
     except OverflowError:
         return f"{time_us} us"

@@ -76,3 +76,8 @@ class TopicError(SigmawatchError):
 
 class DatabaseError(SigmawatchError):
     """The database refuses for good: wrong version, missing rights, foreign tables."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the lines of context that drivers add; its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

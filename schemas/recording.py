@@ -4,7 +4,6 @@ One record a message: topic, partition, offset, timestamp and its type, key, val
 them. Each block is whole in itself, so a file that ends early can be read up to there.
 """
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -185,16 +184,6 @@ def is_recording(file: IO[bytes]) -> bool:
     except Exception:  # noqa: BLE001 - whatever it is, it is no recording
         return False
     return isinstance(schema, dict) and schema.get("name") == RECORDING_NAME
-
-
-def recording_bytes(messages: list[RecordedMessage], partitions: dict[str, int]) -> bytes:
-    """A recording in memory, as tests want it."""
-    file = io.BytesIO()
-    writer = RecordingWriter(file, partitions)
-    for message in messages:
-        writer.write(message)
-    writer.flush()
-    return file.getvalue()
 
 
 def _message(fields: Any) -> RecordedMessage:

@@ -35,6 +35,7 @@ class ApiSettings(WebSettings):
     )
     control: HttpUrl | None = Field(
         default=None,
-        description="Control API of a running simulation (http://HOST:PORT), which is then served below /control.",
+        description="Control API of a running simulation (http://HOST:PORT); its paths are then served beside the query "
+        "API, and in full below /control.",
     )
     control_token: Token | None = Field(default=None, description="Its token, where it asks for one.")

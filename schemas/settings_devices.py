@@ -3,14 +3,24 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import Field
 
 from schemas.bridge_rules import DEFAULT_RULES
 from schemas.settings_kinds import (
+    CaFile,
+    CertFile,
     Duration,
     Host,
     Integer,
+    KeyFile,
+    MetricsHost,
+    MqttBroker,
+    MqttClientId,
+    MqttKeepalive,
+    MqttPassword,
+    MqttPrefix,
     MqttUrl,
+    MqttVersion,
     Number,
     Origins,
     Port,
@@ -118,17 +128,6 @@ class ControlSettings(WebSettings):
     )
 
 
-_BrokerPassword = Annotated[
-    SecretStr | None, Field(description="Password at the MQTT broker, where it is not in the URL.")
-]
-_CaFile = Annotated[
-    Path | None, Field(description="PEM file of the authorities to believe; the system's if not set.")
-]
-_CertFile = Annotated[Path | None, Field(description="PEM file of our own certificate, if asked for.")]
-_KeyFile = Annotated[Path | None, Field(description="PEM file of its key.")]
-_MqttVersion = Annotated[Literal["5", "3.1.1"], BeforeValidator(str), Field(description="Version of MQTT.")]
-
-
 class MqttSettings(Section):
     """The simulated devices on an MQTT broker, in Kafka's place."""
 
@@ -137,26 +136,22 @@ class MqttSettings(Section):
         description="Publish to this MQTT broker instead of Kafka: mqtt://USER:PASSWORD@HOST:PORT; mqtts:// with TLS, "
         "ws://, wss://. Devices obey commands that come by it. `sigmawatch bridge mqtt` brings their readings to Kafka.",
     )
-    password: _BrokerPassword = None
-    ca_file: _CaFile = None
-    cert_file: _CertFile = None
-    key_file: _KeyFile = None
-    protocol: _MqttVersion = "5"
-    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+    password: MqttPassword = None
+    ca_file: CaFile = None
+    cert_file: CertFile = None
+    key_file: KeyFile = None
+    protocol: MqttVersion = "5"
+    client_id: MqttClientId = Field(
         default="sigmawatch-simulator",
         description="Names the simulator at the MQTT broker; each simulator needs one of its own. Of a shared fleet "
         "the shard is put behind it.",
     )
-    prefix: Annotated[str, Field(max_length=200, pattern=r"^[^+#/$\x00-\x20]([^+#\x00]*[^+#/\x00])?$")] = (
-        Field(
-            default="energy",
-            description="What topics begin with: PREFIX/devices/DEVICE/data, /status, /commands.",
-        )
+    prefix: MqttPrefix = Field(
+        default="energy",
+        description="What topics begin with: PREFIX/devices/DEVICE/data, /status, /commands.",
     )
-    keepalive: Duration = Field(
+    keepalive: MqttKeepalive = Field(
         default=30.0,
-        ge=1,
-        le=65_535,
         description="Silence after which the MQTT broker is asked whether it is there; half as much again, and it "
         "publishes that the simulator is gone.",
     )
@@ -173,16 +168,13 @@ class MqttSettings(Section):
 class BridgeSettings(Section):
     """MQTT messages to readings."""
 
-    mqtt: MqttUrl | None = Field(
-        default=None,
-        description="mqtt://USER:PASSWORD@HOST:PORT of the MQTT broker; mqtts:// with TLS, ws://, wss://.",
-    )
-    password: _BrokerPassword = None
-    ca_file: _CaFile = None
-    cert_file: _CertFile = None
-    key_file: _KeyFile = None
-    protocol: _MqttVersion = "5"
-    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+    mqtt: MqttBroker = None
+    password: MqttPassword = None
+    ca_file: CaFile = None
+    cert_file: CertFile = None
+    key_file: KeyFile = None
+    protocol: MqttVersion = "5"
+    client_id: MqttClientId = Field(
         default="sigmawatch-bridge",
         description="Names the session at the MQTT broker; a bridge of its own needs one of its own.",
     )
@@ -191,12 +183,7 @@ class BridgeSettings(Section):
         ge=1,
         description="How long the MQTT broker keeps messages for a bridge that is away (MQTT 5).",
     )
-    keepalive: Duration = Field(
-        default=30.0,
-        ge=1,
-        le=65_535,
-        description="Silence after which the MQTT broker is asked whether it is there.",
-    )
+    keepalive: MqttKeepalive = 30.0
     max_in_flight: Integer = Field(
         default=1000, ge=1, le=65_535, description="Messages that are received and not acknowledged, at most."
     )
@@ -214,9 +201,7 @@ class BridgeSettings(Section):
     drain: Duration = Field(
         default=10.0, gt=0, description="How long a stop waits for what was received to reach Kafka."
     )
-    metrics_host: Host = Field(
-        default="127.0.0.1", description="Address that /metrics, /livez and /readyz listen on."
-    )
+    metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: Port = Field(default=6068, description="Port of them; 0 is any free one.")
     rules: Rules = Field(
         default=DEFAULT_RULES, description="Which topics are read, and how; the first rule that fits counts."

@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -127,6 +128,30 @@ Token = Annotated[SecretStr, AfterValidator(_strong_token)]
 Origins = Annotated[Texts, AfterValidator(_origins)]
 Rules = Annotated[tuple[BridgeRule, ...], BeforeValidator(_list), AfterValidator(require_separate)]
 Options = Annotated[dict[str, str], BeforeValidator(parse_options), AfterValidator(ClientOptions)]
+MetricsHost = Annotated[Host, Field(description="Address that /metrics, /livez and /readyz listen on.")]
+
+# What parts that connect to an MQTT broker have in common.
+MqttBroker = Annotated[
+    MqttUrl | None,
+    Field(description="mqtt://USER:PASSWORD@HOST:PORT of the MQTT broker; mqtts:// with TLS, ws://, wss://."),
+]
+MqttPassword = Annotated[
+    SecretStr | None, Field(description="Password at the MQTT broker, where it is not in the URL.")
+]
+MqttVersion = Annotated[Literal["5", "3.1.1"], BeforeValidator(str), Field(description="Version of MQTT.")]
+MqttClientId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+MqttPrefix = Annotated[str, Field(max_length=200, pattern=r"^[^+#/$\x00-\x20]([^+#\x00]*[^+#/\x00])?$")]
+MqttKeepalive = Annotated[
+    float,
+    Field(ge=1, le=65_535, description="Silence after which the MQTT broker is asked whether it is there."),
+    BeforeValidator(parse_duration),
+    _Duration(),
+]
+CaFile = Annotated[
+    Path | None, Field(description="PEM file of the authorities to believe; the system's if not set.")
+]
+CertFile = Annotated[Path | None, Field(description="PEM file of our own certificate, if asked for.")]
+KeyFile = Annotated[Path | None, Field(description="PEM file of its key.")]
 
 
 class Section(BaseModel):

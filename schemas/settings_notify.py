@@ -2,11 +2,27 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from schemas.settings_kinds import Duration, Group, Host, Integer, MqttUrl, Port, Section
+from schemas.settings_kinds import (
+    CaFile,
+    CertFile,
+    Duration,
+    Group,
+    Integer,
+    KeyFile,
+    MetricsHost,
+    MqttBroker,
+    MqttClientId,
+    MqttKeepalive,
+    MqttPassword,
+    MqttPrefix,
+    MqttVersion,
+    Port,
+    Section,
+)
 
 
 def _web_address(value: str) -> str:
@@ -40,9 +56,7 @@ class NotifySettings(Section):
     give_up: Duration = Field(
         default=3600.0, gt=0, description="How long a delivery that fails is tried again and again."
     )
-    metrics_host: Host = Field(
-        default="127.0.0.1", description="Address that /metrics, /livez and /readyz listen on."
-    )
+    metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: Port = Field(default=6069, description="Port of them; 0 is any free one.")
 
 
@@ -50,28 +64,17 @@ class MqttSinkSettings(Section):
     """Anomalies to an MQTT broker."""
 
     group: Group = Field(default="sigmawatch-sink-mqtt", description="Consumer group.")
-    url: MqttUrl | None = Field(
-        default=None,
-        description="mqtt://USER:PASSWORD@HOST:PORT of the MQTT broker; mqtts:// with TLS, ws://, wss://.",
-    )
-    password: SecretStr | None = Field(
-        default=None, description="Password at the MQTT broker, where it is not in the URL."
-    )
-    ca_file: Path | None = Field(
-        default=None, description="PEM file of the authorities to believe; the system's if not set."
-    )
-    cert_file: Path | None = Field(default=None, description="PEM file of our own certificate, if asked for.")
-    key_file: Path | None = Field(default=None, description="PEM file of its key.")
-    protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(str)] = Field(
-        default="5", description="Version of MQTT."
-    )
-    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = Field(
+    url: MqttBroker = None
+    password: MqttPassword = None
+    ca_file: CaFile = None
+    cert_file: CertFile = None
+    key_file: KeyFile = None
+    protocol: MqttVersion = "5"
+    client_id: MqttClientId = Field(
         default="sigmawatch-sink-mqtt",
         description="Names the sink at the MQTT broker; each of several needs one of its own.",
     )
-    prefix: Annotated[str, Field(max_length=200, pattern=r"^[^+#/$\x00-\x20]([^+#\x00]*[^+#/\x00])?$")] = (
-        Field(default="sigmawatch", description="What topics begin with.")
-    )
+    prefix: MqttPrefix = Field(default="sigmawatch", description="What topics begin with.")
     topic: Annotated[str, Field(max_length=500, pattern=r"^[^+#\x00]+$")] = Field(
         default="{prefix}/anomalies/{device_id}/{metric}",
         description="Topic of an anomaly; {prefix}, {device_id}, {metric}, {kind}, {severity} and {state} are filled in.",
@@ -81,18 +84,11 @@ class MqttSinkSettings(Section):
         description="Also keep each open anomaly as a retained message on PREFIX/open/DEVICE/METRIC/ANOMALY_ID, "
         "which goes when it is cleared.",
     )
-    keepalive: Duration = Field(
-        default=30.0,
-        ge=1,
-        le=65_535,
-        description="Silence after which the MQTT broker is asked whether it is there.",
-    )
+    keepalive: MqttKeepalive = 30.0
     max_in_flight: Integer = Field(
         default=100, ge=1, le=65_535, description="Messages that are sent and not acknowledged, at most."
     )
-    metrics_host: Host = Field(
-        default="127.0.0.1", description="Address that /metrics, /livez and /readyz listen on."
-    )
+    metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: Port = Field(default=6070, description="Port of them; 0 is any free one.")
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from schemas.settings_kinds import (
     Group,
     Hosts,
     Integer,
+    MetricsHost,
     Number,
     Options,
     Port,
@@ -168,9 +169,7 @@ class SinkSettings(Section):
     batch_interval: Duration = Field(
         default=0.5, gt=0, description="Time after which a batch is written, however small."
     )
-    metrics_host: str = Field(
-        default="127.0.0.1", min_length=1, description="Address that /metrics, /livez and /readyz listen on."
-    )
+    metrics_host: MetricsHost = "127.0.0.1"
     metrics_port: Port = Field(default=6067, description="Port of them.")
 
 

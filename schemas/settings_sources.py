@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from schemas.errors import ConfigError
 from schemas.strict_yaml import StrictLoader
+from schemas.yaml_document import parse_document, read_bytes
 
 KeyTree = Mapping[str, "KeyTree | None"]
 """Known keys: a section's keys, None for a setting."""
@@ -54,24 +54,14 @@ class Sources:
     def read_yaml(self, path: Path) -> None:
         """Take a YAML file; a missing or broken one is a problem."""
         try:
-            document = yaml.load(path.read_text("utf-8"), StrictLoader)  # noqa: S506 -- a SafeLoader
-        except OSError as error:
-            self.problems.append(f"{path}: cannot be read: {error.strerror}")
-        except UnicodeDecodeError as error:
-            self.problems.append(f"{path}: not UTF-8 text (byte {error.start})")
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            self.problems.append(f"{path}{where}: {error.problem or error.context}")
-        except yaml.YAMLError as error:
-            self.problems.append(f"{path}: {' '.join(str(error).split())}")
-        except RecursionError:
-            self.problems.append(f"{path}: nested too deeply")
-        else:
-            if isinstance(document, dict):
-                self._take_section(document, self.keys, (), str(path))
-            elif document is not None:
-                self.problems.append(f"{path}: expected sections of settings, found {_kind(document)}")
+            document = parse_document(read_bytes(path, ""), str(path), StrictLoader).data
+        except ConfigError as error:
+            self.problems.append(error.message)
+            return
+        if isinstance(document, dict):
+            self._take_section(document, self.keys, (), str(path))
+        elif document is not None:
+            self.problems.append(f"{path}: expected sections of settings, found {_kind(document)}")
 
     def _take_section(self, section: Mapping[Any, Any], keys: KeyTree, above: KeyPath, place: str) -> None:
         for key, value in section.items():

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from schemas.readings import Anomaly
-from sinks.times import to_datetime
+from schemas.times import to_datetime
 
 
 def anomaly_fields(anomaly: Anomaly) -> dict[str, Any]:

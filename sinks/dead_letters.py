@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.dead_letters import DeadLetterReason, Headers, dead_letter_headers, dlq_topic
+from schemas.kafka import Publisher, client_config
+from schemas.settings import Settings
 
 _DETAIL_LENGTH = 500  # what a database says about a row can be long; a header should not be
 
@@ -64,6 +66,11 @@ class Sender(Protocol):
     def flush(self, timeout: float | None = None) -> None:
         """Block until all is acknowledged."""
         ...
+
+
+def dead_letter_office_of(settings: Settings, group: str) -> Callable[[Sequence[DeadLetter]], None]:
+    """`dead_letter_office` of a consumer group on the broker that the settings name."""
+    return dead_letter_office(lambda: Publisher(client_config(settings.kafka)), group)
 
 
 def dead_letter_office(

@@ -2,21 +2,20 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from schemas.codec import Codec
 from schemas.dead_letters import TimeBounds
-from schemas.errors import ConfigError
 from schemas.health import HealthServer
-from schemas.kafka import Publisher, client_config
+from schemas.kafka import client_config
 from schemas.settings import Settings
 from sinks.anomaly_log import AnomalyLog, AnomalyLogOptions
-from sinks.dead_letters import DeadLetter, dead_letter_office
+from sinks.dead_letters import dead_letter_office_of
 from sinks.kafka import consumer_defaults
 from sinks.metrics import SinkMetrics
-from sinks.timescale.connection import connector
+from sinks.timescale.connection import connector_of
 from sinks.timescale.worker import Worker, WorkerOptions
 
 
@@ -58,8 +57,6 @@ def timescale_sink(settings: Settings, codec: Codec, *, migrate: bool = True) ->
     Raises:
         ConfigError: database.url is missing.
     """
-    if settings.database.url is None:
-        raise ConfigError("database.url is not set", "Set SIGMAWATCH_DATABASE__URL or --database.")
     options = WorkerOptions(
         group=settings.sink.group,
         consumer=client_config(settings.kafka, **consumer_defaults(settings.sink.group)),
@@ -71,10 +68,8 @@ def timescale_sink(settings: Settings, codec: Codec, *, migrate: bool = True) ->
         bounds=TimeBounds(max_ahead_us=round(settings.processor.max_ahead * 1e6)),
         migrate=migrate,
     )
-    connect = connector(
-        settings.database.url, connect_timeout=max(1, round(settings.database.connect_timeout))
-    )
-    return Worker(options, codec, connect, _dead_letters(settings, settings.sink.group))
+    office = dead_letter_office_of(settings, settings.sink.group)
+    return Worker(options, codec, connector_of(settings), office)
 
 
 def log_sink(settings: Settings, codec: Codec) -> AnomalyLog:
@@ -93,7 +88,7 @@ def log_sink(settings: Settings, codec: Codec) -> AnomalyLog:
         rotate_bytes=chosen.rotate_bytes,
         keep_files=chosen.keep_files,
     )
-    return AnomalyLog(options, codec, _dead_letters(settings, chosen.group))
+    return AnomalyLog(options, codec, dead_letter_office_of(settings, chosen.group))
 
 
 def serve(sink: Sink, host: str = "127.0.0.1", port: int | None = None) -> None:
@@ -113,10 +108,6 @@ def serve(sink: Sink, host: str = "127.0.0.1", port: int | None = None) -> None:
             return
         with HealthServer(host, port, sink.metrics.registry, lambda: sink.alive, lambda: sink.ready):
             sink.run()
-
-
-def _dead_letters(settings: Settings, group: str) -> Callable[[Sequence[DeadLetter]], None]:
-    return dead_letter_office(lambda: Publisher(client_config(settings.kafka)), group)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.cli.flags import Given, option_parameter
-from deploy.cli.terminal import answers, print_json, say
+from deploy.cli.terminal import print_json, print_table, say
 
 if TYPE_CHECKING:
     from deploy.control_client import ControlClient
@@ -40,8 +40,6 @@ SELECTION = [
     _choice("firmware", "VERSION", "With this firmware; * and ? match."),
 ]
 _SELECTING = ("type", "place", "city", "manufacturer", "firmware")
-# What reads a pipe wants a row on a line.
-_WIDEST = 10_000
 
 
 def client_for(given: Given) -> "ControlClient":
@@ -132,7 +130,4 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     made = Table(*heads, box=None, pad_edge=False, show_header=bool(heads), header_style="bold")
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
-    console = answers()
-    if not console.is_terminal:
-        console.width = _WIDEST
-    console.print(made)
+    print_table(made)

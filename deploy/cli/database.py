@@ -9,6 +9,7 @@ import typer
 from deploy.cli.exits import REFUSED, Finished
 from deploy.cli.flags import DATABASE, Flag, Given, SettingsCommand, with_settings
 from deploy.cli.terminal import print_json, say, stop_event
+from schemas.errors import first_line
 
 if TYPE_CHECKING:
     import threading
@@ -139,7 +140,7 @@ def _maintain_once(
     except (UnreachableError, psycopg.OperationalError) as error:
         if not patient:
             raise
-        say(f"the next run tries again: {next(iter(str(error).splitlines()), '')}")
+        say(f"the next run tries again: {first_line(error)}")
         return
     _tell(done, dry_run=dry_run, as_json=as_json)
     if not as_json and not any(

@@ -7,7 +7,7 @@ import typer
 
 from deploy.cli.exits import REFUSED, Finished
 from deploy.cli.flags import BROKER, DATABASE, REGISTRY, Given, SettingsCommand, with_settings
-from deploy.cli.terminal import answers, messages, print_json
+from deploy.cli.terminal import messages, print_json, print_table
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,7 +112,6 @@ def _print(reports: "list[Report]") -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console = answers()
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -124,10 +123,7 @@ def _print(reports: "list[Report]") -> None:
                 text.append(f"\n→ {finding.remedy}", style="italic")
             style = _STYLES[finding.status]
             table.add_row(Text(finding.status, style=style), "" if number else report.name, text)
-    # Elsewhere than on a terminal a line is as long as it is: who reads it is a program.
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(table)
+    print_table(table)
     failed = sum(report.status == "fail" for report in reports)
     warned = sum(report.status == "warn" for report in reports)
     verdict = f"{failed} of {len(reports)} checks failed" if failed else f"no check of {len(reports)} failed"

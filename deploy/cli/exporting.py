@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from producers.outputs.targets import Target
+    from schemas.settings import Settings
     from sinks.export.exporting import Export
 
 _SUFFIXES = {
@@ -91,8 +92,6 @@ def export(
 
       sigmawatch export anomalies.csv --anomalies
     """
-    from deploy.clients import UnreachableError, database_url, safe_place  # noqa: PLC0415
-
     settings = given.begin()
     wanted = _wanted(
         file,
@@ -107,32 +106,29 @@ def export(
         raise ConfigError(
             "--json and - would both write to standard output", "Give a file, or leave --json out."
         )
-    import psycopg  # noqa: PLC0415
-    from pydantic import SecretStr  # noqa: PLC0415
-
-    from sinks.queries.connection import reader  # noqa: PLC0415
-
-    url = database_url(settings)
-    try:
-        connection = reader(
-            SecretStr(url),
-            name="sigmawatch-export",
-            timeout_seconds=0,
-            connect_timeout=max(1, round(settings.database.connect_timeout)),
-        )
-    except psycopg.OperationalError as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UnreachableError(
-            f"the database {safe_place(url)} cannot be reached: {line}",
-            "Is it running, and are user and password right?",
-        ) from None
-    with connection, answering():
+    with _reader(settings) as connection, answering():
         rows = _write(connection, wanted, file, overwrite=overwrite)
     size = file.stat().st_size if file != _STDOUT and file.is_file() else None
     if as_json:
         print_json({"file": str(file), "rows": rows, "bytes": size})
     elif file != _STDOUT:
         say(f"{rows:,} {wanted.what} in {file}")
+
+
+def _reader(settings: "Settings") -> "psycopg.Connection":
+    from pydantic import SecretStr  # noqa: PLC0415
+
+    from deploy.clients import database_url, reaching  # noqa: PLC0415
+    from sinks.queries.connection import reader  # noqa: PLC0415
+
+    url = database_url(settings)
+    with reaching(url):
+        return reader(
+            SecretStr(url),
+            name="sigmawatch-export",
+            timeout_seconds=0,
+            connect_timeout=max(1, round(settings.database.connect_timeout)),
+        )
 
 
 def _wanted(

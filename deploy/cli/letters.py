@@ -1,8 +1,7 @@
 """`dlq`: dead letters listed, shown whole, and put back onto their topics."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,21 +9,20 @@ import typer
 
 from deploy.cli.exits import REFUSED, Finished
 from deploy.cli.flags import BROKER, REGISTRY, Given, SettingsCommand, with_settings
+from deploy.cli.letters_text import counted, tell_listing, tell_outcome, tell_plans
 from deploy.cli.questions import time_us
-from deploy.cli.terminal import answers, messages, print_json, say, stop_event
+from deploy.cli.terminal import answers, messages, print_json, stop_event
 from schemas.errors import ConfigError, SigmawatchError
 
 if TYPE_CHECKING:
     from threading import Event
 
-    from deploy.letters.letter import Letter
     from deploy.letters.plan import Plan, Selection
+    from deploy.letters.planning import Wish
     from deploy.letters.reading import Letterbox, Ranges
-    from deploy.letters.redrive import Outcome, Wish
-    from deploy.letters.rendering import Listing
+    from deploy.letters.redrive import Outcome
     from schemas.settings import Settings
 
-_MOST_NAMED = 10
 _Tell = Callable[[int], None]
 
 TopicsArgument = Annotated[
@@ -113,7 +111,7 @@ def dlq_list(
                 number = ledger.number_of(original, letter.origin)
                 waits = bool(waiting_consumers({letter.consumer: number}, ledger.attempts_of(original)))
             listing.take(letter, waits=waits)
-    _tell_listing(listing, as_json=as_json)
+    tell_listing(listing, as_json=as_json)
 
 
 @with_settings(BROKER, REGISTRY)
@@ -211,8 +209,9 @@ def dlq_redrive(
 
       sigmawatch dlq redrive --consumer sigmawatch-sink-timescale --since 2026-01-31T12:00:00Z --yes
     """
+    from deploy.letters.planning import Wish  # noqa: PLC0415
     from deploy.letters.reading import existing_topics, letterboxes, ranges_of  # noqa: PLC0415
-    from deploy.letters.redrive import Outcome, Wish  # noqa: PLC0415
+    from deploy.letters.redrive import Outcome  # noqa: PLC0415
 
     settings = given.begin()
     wish = Wish(_selection(reason, consumer, since, until, offsets), unreadable_too, max_times)
@@ -224,20 +223,22 @@ def dlq_redrive(
         ranges = {place: span for place, span in every.items() if place[0] == box.letters}
         plans.append((box, ranges, _planned(settings, box, ranges, wish)))
     if not as_json:
-        _tell_plans(settings, plans)
+        tell_plans(settings, plans)
     count = sum(len(plan.tasks) for _, _, plan in plans)
     if count and not dry_run:
         if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-            typer.confirm(f"Put {_counted(count, 'message')} back?", abort=True, err=True)
+            typer.confirm(f"Put {counted(count, 'message')} back?", abort=True, err=True)
         with stop_event() as stop:
             for box, ranges, plan in plans:
                 if plan.tasks and not stop.is_set():
                     _put_back(settings, box, ranges, wish, stop, total)
-    _tell_outcome(plans, total, dry_run=dry_run, as_json=as_json)
+    tell_outcome(plans, total, dry_run=dry_run, as_json=as_json)
+    if total.refused:
+        raise Finished(REFUSED)
 
 
 def _planned(settings: "Settings", box: "Letterbox", ranges: "Ranges", wish: "Wish") -> "Plan":
-    from deploy.letters.redrive import make_plan  # noqa: PLC0415
+    from deploy.letters.planning import make_plan  # noqa: PLC0415
 
     with _progress(f"read {box.letters}", ranges) as tell:
         return make_plan(settings, box, ranges, wish, tell)
@@ -265,10 +266,6 @@ def _put_back(
     total.refused += outcome.refused
     total.gone += outcome.gone
     total.stopped = total.stopped or outcome.stopped
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _selection(
@@ -305,121 +302,3 @@ def _progress(what: str, ranges: "Ranges") -> Iterator[_Tell]:
     total = sum(end - start for start, end in ranges.values())
     with progress_bar(messages(), what, total) as bar:
         yield bar
-
-
-def _tell_listing(listing: "Listing", *, as_json: bool) -> None:
-    from deploy.letters.rendering import group_json, letter_json, shown_text, when  # noqa: PLC0415
-
-    if as_json:
-        print_json(
-            {
-                "groups": [group_json(group) for group in listing.sorted_groups],
-                "newest": [letter_json(letter) for letter in listing.newest],
-            }
-        )
-        return
-    if not listing.groups:
-        say("there are no dead letters")
-        return
-    rows = [
-        (
-            group.topic,
-            group.reason,
-            group.consumer,
-            f"{group.count:,}",
-            f"{group.waiting:,}",
-            when(group.first_ms) or "",
-            when(group.last_ms) or "",
-        )
-        for group in listing.sorted_groups
-    ]
-    _print_table(("topic", "reason", "consumer", "letters", "waiting", "first", "last"), rows, right=(3, 4))
-    if listing.newest:
-        answers().print("")
-        named = [
-            _example(letter, when(letter.timestamp_ms), shown_text(letter.key)) for letter in listing.newest
-        ]
-        _print_table(("newest", "from", "time", "reason", "key"), named)
-
-
-def _example(letter: "Letter", time_text: str | None, key: str | None) -> tuple[str, ...]:
-    origin = "" if letter.origin is None else str(letter.origin)
-    return str(letter.place), origin, time_text or "", letter.reason, key or ""
-
-
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from deploy.letters.rendering import printable  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for number, name in enumerate(names):
-        table.add_column(
-            name, justify="right" if number in right else "left", no_wrap=True, overflow="ignore"
-        )
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console = answers()
-    # Elsewhere than on a terminal a line is as long as it is: who reads it is a program.
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(table)
-
-
-def _tell_plans(settings: "Settings", plans: "list[tuple[Letterbox, Ranges, Plan]]") -> None:
-    from deploy.letters.redrive import held_texts, older_than_retention  # noqa: PLC0415
-
-    for box, _, plan in plans:
-        if not plan.letters:
-            continue
-        letters, tasks = _counted(plan.letters, "letter"), _counted(len(plan.tasks), "message")
-        say(f"{box.letters}: {letters} selected, {tasks} to put back to {box.topic}")
-        for why, count in held_texts(plan.held).items():
-            say(f"  {_counted(count, 'message')} stay{'s' if count == 1 else ''}: {why}")
-        old = older_than_retention(settings, box, plan, round(time.time() * 1000)) if plan.tasks else 0
-        if old:
-            say(
-                f"  {old:,} are older than {box.topic} keeps messages: let the consumers run, as Kafka may delete"
-                " them within minutes"
-            )
-    if not any(plan.letters for _, _, plan in plans):
-        say("there are no such dead letters")
-
-
-def _tell_outcome(
-    plans: "list[tuple[Letterbox, Ranges, Plan]]", total: "Outcome", *, dry_run: bool, as_json: bool
-) -> None:
-    from deploy.letters.redrive import held_texts  # noqa: PLC0415
-
-    if as_json:
-        print_json(
-            {
-                "topics": {
-                    box.letters: {
-                        "letters": plan.letters,
-                        "to_put_back": len(plan.tasks),
-                        "held_back": held_texts(plan.held),
-                    }
-                    for box, _, plan in plans
-                },
-                "dry_run": dry_run,
-                "put_back": total.put_back,
-                "gone": total.gone,
-                "refused": [{"original": original, "why": why} for original, why in total.refused],
-                "stopped": total.stopped,
-            }
-        )
-    elif not dry_run and any(plan.tasks for _, _, plan in plans):
-        say(
-            f"put back {_counted(total.put_back, 'message')}"
-            + (", stopped before the end" if total.stopped else "")
-        )
-        if total.gone:
-            say(f"  {total.gone:,} had gone by retention meanwhile")
-        for original, why in total.refused[:_MOST_NAMED]:
-            say(f"  refused: {original}: {why}")
-        if len(total.refused) > _MOST_NAMED:
-            say(f"  and {len(total.refused) - _MOST_NAMED:,} more")
-    if total.refused:
-        raise Finished(REFUSED)

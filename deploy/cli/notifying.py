@@ -268,6 +268,7 @@ def status(given: Given, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found.to_json())
         return
+    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     console: Any = answers()
@@ -277,7 +278,7 @@ def status(given: Given, as_json: JsonOption = False) -> None:
         waiting = counts.get("pending", 0) + counts.get("sending", 0)
         last = target.last_sent.isoformat(timespec="seconds") if target.last_sent else ""
         numbers = (counts.get("sent", 0), waiting, counts.get("failed", 0), counts.get("unknown", 0))
-        table.add_row(_plain(target.target), *map(str, numbers), last)
+        table.add_row(escape(target.target), *map(str, numbers), last)
     console.print(table)
     for trouble in found.troubles:
         when = trouble.decided_at.isoformat(timespec="seconds")
@@ -285,9 +286,3 @@ def status(given: Given, as_json: JsonOption = False) -> None:
             f"{trouble.state} ({trouble.attempts} attempts) to {trouble.target}, {when}: {trouble.title}: {trouble.error}",
             markup=False,
         )
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape  # noqa: PLC0415
-
-    return escape(text)

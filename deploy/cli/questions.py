@@ -6,17 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from deploy.cli.terminal import messages
 from schemas.durations import parse_duration
-from schemas.errors import ConfigError
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from schemas.errors import ConfigError, DatabaseError, first_line
+from schemas.times import to_datetime
 
 
 @contextmanager
 def answering() -> Iterator[None]:
     """An error of the database while it is asked, as a DatabaseError that says what to do."""
     import psycopg  # noqa: PLC0415
-
-    from schemas.errors import DatabaseError  # noqa: PLC0415
 
     try:
         yield
@@ -25,8 +22,7 @@ def answering() -> Iterator[None]:
             "the database has no tables of Sigmawatch", "Make them with `sigmawatch db migrate`."
         ) from error
     except psycopg.Error as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DatabaseError(f"the database does not answer the question: {reason}") from error
+        raise DatabaseError(f"the database does not answer the question: {first_line(error)}") from error
 
 
 def time_us(flag: str, text: str | None) -> int | None:
@@ -44,7 +40,7 @@ def time_us(flag: str, text: str | None) -> int | None:
 def moment(flag: str, text: str | None) -> datetime | None:
     """The time that a flag has; a ConfigError of that flag where it is none."""
     us = time_us(flag, text)
-    return None if us is None else _EPOCH + timedelta(microseconds=us)
+    return None if us is None else to_datetime(us)
 
 
 def moment_or_ago(flag: str, text: str | None, now: datetime) -> datetime | None:

@@ -4,6 +4,7 @@ import typer
 
 from deploy.cli.flags import BROKER, DATABASE, REGISTRY, Flag, Given, SettingsCommand, with_settings
 from deploy.cli.terminal import say, stop_event
+from schemas.web.address import in_url
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -27,8 +28,8 @@ def serve(given: Given) -> None:
 
     Runs until it is stopped. It reads the database and Kafka, and changes neither; a database role with SELECT is
     enough. /docs describes the API. With --processors it also shows how the processors stand, and with --control the
-    control API of a running simulation is served below /control, and the dashboard can inject faults. Without a schema
-    registry of its own it is one, to be read: /subjects, /schemas/ids/ID.
+    control API of a running simulation is served beside the query API (in full below /control), and the dashboard can
+    inject faults. Without a schema registry of its own it is one, to be read: /subjects, /schemas/ids/ID.
 
     On another address than this machine's own it needs a token (SIGMAWATCH_API__TOKEN), which clients send as
     "Authorization: Bearer TOKEN".
@@ -47,12 +48,11 @@ def serve(given: Given) -> None:
     from deploy.serving import run_server  # noqa: PLC0415
 
     settings = given.begin()
-    host = settings.api.host
-    shown = f"[{host}]" if ":" in host else host
+    host = in_url(settings.api.host)
     with stop_event() as stop:
         run_server(
             settings,
             codec_of(settings),
             stop,
-            on_listening=lambda port: say(f"dashboard and API at http://{shown}:{port}/"),
+            on_listening=lambda port: say(f"dashboard and API at http://{host}:{port}/"),
         )

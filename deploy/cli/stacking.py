@@ -79,7 +79,8 @@ def up(
     summary names it and the exit code is 1. A second Ctrl-C leaves at once.
 
     The dashboard and the query API (`sigmawatch serve`) are at http://127.0.0.1:8090/, or at the next port that is free;
-    --port names one. Below /control there is the simulator's control API.
+    --port names one. The simulator's control API is beside them, and in full below
+    /control.
 
     The database stays in the state folder, so that the next `up` finds it; `sigmawatch down --purge` removes it.
 

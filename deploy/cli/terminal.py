@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WIDEST = 10_000
 
 
 @functools.cache
@@ -34,6 +36,14 @@ def answers() -> "Console":
             raise BrokenPipeError
 
     return Answers(highlight=False, soft_wrap=True)
+
+
+def print_table(table: "Table") -> None:
+    """A table on stdout; elsewhere than on a terminal a line is as long as it is: who reads it is a program."""
+    console = answers()
+    if not console.is_terminal:
+        console.width = _WIDEST
+    console.print(table)
 
 
 def error_line(text: str) -> None:

@@ -1,10 +1,6 @@
 """Checks of Kafka: the broker, topics, groups, dead letters, the clock by the messages' times; and the schema registry."""
 
-import contextlib
 import re
-import socket
-import ssl
-import struct
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +14,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from deploy.doctor.check import Context, Finding, check, fail, failure, ok, skipped, warn
+from deploy.doctor.kafka_version import kafka_version
 from deploy.reading import Place, ends_of, plain_consumer
 from schemas.dead_letters import dlq_topic
 from schemas.errors import SigmawatchError
@@ -33,10 +30,6 @@ _AHEAD_SECONDS = 5.0
 _AROUND = re.compile(r"^\S+/(bootstrap|\d+): | \(after [^)]*\)$")
 """What librdkafka says around a reason."""
 
-_API_VERSIONS, _FETCH = 18, 1
-# The newest version of the fetch request that a Kafka offers, and the oldest Kafka that offers it.
-_BY_FETCH = ((18, "4.1"), (17, "3.9"), (16, "3.7"), (15, "3.5"), (13, "3.1"), (12, "2.7"), (11, "2.3"))
-
 
 @check("broker")
 def look_at_broker(context: Context) -> list[Finding]:
@@ -50,7 +43,7 @@ def look_at_broker(context: Context) -> list[Finding]:
         admin.poll(0)  # what librdkafka was told on the way is said by callback
         return [_unreachable(settings, [error.args[0], *told])]
     brokers = ", ".join(str(one) for one in cluster.brokers.values())
-    version = _version(settings, context.seconds)
+    version = kafka_version(settings, context.seconds)
     speaks = f", speaks as Kafka {version} or newer" if version else ""
     found = [ok(f"{brokers} answers{speaks}; {len(cluster.topics)} topics")]
     replicas = settings.topics.replication_factor
@@ -214,44 +207,6 @@ def _is_loopback(servers: str) -> bool:
     return all(
         one.strip().rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]") for one in servers.split(",")
     )
-
-
-def _version(settings: "Settings", seconds: float) -> str:
-    """The oldest Kafka that offers what the broker does, "" where it does not say: a question before any password."""
-    host, _, port = settings.kafka.bootstrap_servers.split(",")[0].strip().rpartition(":")
-    options = settings.kafka.options
-    try:
-        with contextlib.ExitStack() as stack:
-            link = stack.enter_context(
-                socket.create_connection((host.strip("[]"), int(port)), timeout=seconds)
-            )
-            if options.get("security.protocol", "").lower().endswith("ssl"):
-                trust = ssl.create_default_context(cafile=options.get("ssl.ca.location"))
-                link = stack.enter_context(trust.wrap_socket(link, server_hostname=host.strip("[]")))
-            name = b"sigmawatch"
-            request = struct.pack(">hhih", _API_VERSIONS, 0, 1, len(name)) + name
-            link.sendall(struct.pack(">i", len(request)) + request)
-            size = struct.unpack(">i", _exactly(link, 4))[0]
-            if not 10 <= size <= 1 << 16:
-                return ""
-            answer = _exactly(link, size)
-    except (OSError, ValueError, EOFError):
-        return ""
-    _, error, count = struct.unpack_from(">ihi", answer)
-    if error or not 0 < count <= (len(answer) - 10) // 6:
-        return ""
-    offered = {key: newest for key, _, newest in struct.iter_unpack(">hhh", answer[10 : 10 + 6 * count])}
-    return next((kafka for least, kafka in _BY_FETCH if offered.get(_FETCH, 0) >= least), "")
-
-
-def _exactly(link: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        part = link.recv(count - len(found))
-        if not part:
-            raise EOFError
-        found += part
-    return found
 
 
 def _group(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from deploy.clients import connect_database, database_url, safe_place
 from deploy.doctor.check import Context, Finding, check, fail, ok, skipped, warn
 from deploy.doctor.machine import size
-from schemas.errors import DatabaseError
+from schemas.errors import DatabaseError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,5 +145,4 @@ def _connected(context: Context) -> "Iterator[psycopg.Connection]":
             connection.execute(f"SET statement_timeout = {round(context.seconds * 1000)}".encode())
             yield connection
     except psycopg.Error as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DatabaseError(f"the database does not answer the question: {line}") from None
+        raise DatabaseError(f"the database does not answer the question: {first_line(error)}") from None

@@ -2,13 +2,13 @@
 
 import os
 import socket
-from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from deploy.doctor.check import Context, Finding, check, fail, failure, ok, skipped, warn
 from deploy.modelling.folder import models_folder
 from schemas.errors import ConfigError, SigmawatchError
-
-_MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+from schemas.mqtt.address import Access, parse_address
 
 
 @check("models")
@@ -69,25 +69,23 @@ def look_at_notifications(context: Context) -> Finding:
 def look_at_mqtt(context: Context) -> list[Finding]:
     """The MQTT brokers of the settings: whether something listens there."""
     settings = context.known
-    addresses = {
-        "mqtt.url": settings.mqtt.url,
-        "bridge.mqtt": settings.bridge.mqtt,
-        "mqtt_sink.url": settings.mqtt_sink.url,
+    parts: dict[str, tuple[SecretStr | None, Access]] = {
+        "mqtt.url": (settings.mqtt.url, settings.mqtt),
+        "bridge.mqtt": (settings.bridge.mqtt, settings.bridge),
+        "mqtt_sink.url": (settings.mqtt_sink.url, settings.mqtt_sink),
     }
-    named = {key: address.get_secret_value() for key, address in addresses.items() if address is not None}
-    if not named:
-        return [skipped("no MQTT broker is set")]
-    return [_listens(key, url, context.seconds) for key, url in named.items()]
+    return [
+        _listens(key, url, access, context.seconds) for key, (url, access) in parts.items() if url is not None
+    ] or [skipped("no MQTT broker is set")]
 
 
-def _listens(key: str, url: str, seconds: float) -> Finding:
-    parts = urlsplit(url)
+def _listens(key: str, url: SecretStr, access: Access, seconds: float) -> Finding:
     try:
-        host, port = parts.hostname or "", parts.port or _MQTT_PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        return fail(f"{key}: not an address", "Write mqtt://HOST:PORT.")
+        address = parse_address(url, access, key)
+    except ConfigError as error:
+        return failure(error)
     try:
-        with socket.create_connection((host, port), timeout=seconds):
-            return ok(f"{key}: {host}:{port} listens (user and password are not tried)")
+        with socket.create_connection((address.host, address.port), timeout=seconds):
+            return ok(f"{key}: {address} listens (user and password are not tried)")
     except OSError as error:
-        return fail(f"{key}: {host}:{port} does not answer: {error.strerror or error}", "Is it running?")
+        return fail(f"{key}: {address} does not answer: {error.strerror or error}", "Is it running?")

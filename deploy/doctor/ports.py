@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.doctor.check import Context, Finding, check, fail, ok, warn
+from schemas.web.address import reachable
 
 _OURS_SECONDS = 1.0
 
@@ -48,8 +49,7 @@ def _port(host: str, port: int, keys: str) -> Finding:
                 return fail(f"{keys}: {host}:{port}: {error.strerror}", "Give another host or port.")
         else:
             return ok(f"{keys}: {host}:{port} is free")
-    reach = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
-    if _is_ours(reach, port):
+    if _is_ours(reachable(host), port):
         return ok(f"{keys}: {host}:{port} is taken, by a part of Sigmawatch that runs")
     return warn(
         f"{keys}: {host}:{port} is taken by another program",

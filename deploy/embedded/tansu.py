@@ -40,7 +40,6 @@ class TansuBroker:
         self, state_dir: Path, port: int | None = None, *, progress: Callable[[str], None] | None = None
     ) -> None:
         self._folder = state_dir / "tansu"
-        self._wanted_port = port
         self._port = port
         self._progress = progress or (lambda _: None)
         self._process: ManagedProcess | None = None

@@ -1,7 +1,7 @@
 """What a redrive does: which originals are put back, which are not and why. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -201,3 +201,8 @@ def _is_outdated(
     own = max([place.offset, *(one.offset for one in attempts if one.partition == place.partition)])
     latest = newest(place.topic, place.partition, original.key)
     return latest is not None and latest > own
+
+
+def held_texts(held: Mapping[Held, int]) -> dict[str, int]:
+    """How many originals are held back, by why in words."""
+    return {str(why): count for why, count in held.items() if count}

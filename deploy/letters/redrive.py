@@ -1,4 +1,4 @@
-"""Putting dead letters back: a plan from what Kafka holds, and the transactions that carry it out.
+"""Putting dead letters back: the transactions that carry a plan out.
 
 A transaction puts some originals back and writes, for each, where it was put. Whoever reads committed messages sees both or
 neither, so a second run after a crash knows what is left. The producer's transactional id is the dead-letter topic's:
@@ -9,7 +9,7 @@ puts one batch back twice.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,20 +18,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from deploy.clients import UnreachableError, admin_client, codec_of, require_broker, unreachable
+from deploy.clients import UnreachableError, admin_client, require_broker, unreachable
 from deploy.letters.history import Attempt, Ledger, pack_attempts
 from deploy.letters.letter import Letter
-from deploy.letters.plan import DEFAULT_TIMES, Gathering, Plan, Selection, Task
+from deploy.letters.plan import Plan, Task
 from deploy.letters.reading import (
     Letterbox,
     Ranges,
-    Verdicts,
     existing_topics,
-    newest_offsets,
     read_ledger,
     read_letters,
 )
-from schemas.dead_letters import DeadLetterReason, redrive_headers
+from schemas.dead_letters import redrive_headers
 from schemas.errors import SigmawatchError
 from schemas.failpoints import fail_point
 from schemas.kafka import PRODUCER_DEFAULTS, client_config, new_client
@@ -67,15 +65,6 @@ _BESIDE = {
 """What is said of messages beside the one for which a transaction is given up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked of a redrive: see `plan.Selection` and `plan.Gathering.plan`."""
-
-    selection: Selection = field(default_factory=Selection)
-    unreadable_too: bool = False
-    max_times: int = DEFAULT_TIMES
-
-
 @dataclass(slots=True)
 class Outcome:
     """What a redrive did.
@@ -91,58 +80,6 @@ class Outcome:
     refused: list[tuple[str, str]] = field(default_factory=list)
     gone: int = 0
     stopped: bool = False
-
-
-def make_plan(
-    settings: "Settings",
-    box: Letterbox,
-    ranges: Ranges,
-    wish: Wish,
-    tell: Callable[[int], None] = lambda _done: None,
-) -> Plan:
-    """What is to be put back of the letters in these ranges; reads them, and changes nothing.
-
-    Raises:
-        UnreachableError: the broker does not answer.
-        RegistryUnavailableError: the schema registry does not.
-    """
-    if all(start >= end for start, end in ranges.values()):
-        return Plan()
-    existing = existing_topics(settings)
-    verdict = Verdicts(settings, codec_of(settings))
-    keyed = {settings.topics.devices}
-    gathering = Gathering(
-        read_ledger(settings, [box], existing),
-        wish.selection,
-        lambda letter: verdict(letter) is DeadLetterReason.OK,
-        keyed,
-    )
-    for letter in read_letters(settings, ranges, tell):
-        gathering.take(letter)
-    wanted = gathering.wanted_keys()
-    newest = newest_offsets(settings, wanted, existing) if wanted else {}
-    return gathering.plan(
-        existing,
-        lambda topic, partition, key: newest.get((topic, partition, key)),
-        unreadable_too=wish.unreadable_too,
-        max_times=wish.max_times,
-    )
-
-
-def older_than_retention(settings: "Settings", box: Letterbox, plan: Plan, now_ms: int) -> int:
-    """How many of a plan's messages are older than their topic keeps them: Kafka may delete them minutes later."""
-    from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined] # noqa: PLC0415
-
-    resource = ConfigResource(ResourceType.TOPIC, box.topic)
-    try:
-        answer = admin_client(settings).describe_configs([resource], request_timeout=_ANSWER_SECONDS)
-        told = {name: entry.value for name, entry in answer[resource].result().items()}
-    except KafkaException:
-        return 0
-    keeps_ms = int(told.get("retention.ms") or -1)
-    if keeps_ms < 0 or "delete" not in (told.get("cleanup.policy") or "delete"):
-        return 0
-    return sum(task.timestamp_ms is not None and task.timestamp_ms < now_ms - keeps_ms for task in plan.tasks)
 
 
 class Redriver:
@@ -439,8 +376,3 @@ def _ranges_of_tasks(tasks: Iterable[Task]) -> Ranges:
 
 def _code(error: KafkaException) -> int:
     return int(error.args[0].code())
-
-
-def held_texts(held: Mapping[Any, int]) -> dict[str, int]:
-    """How many originals are held back, by why in words."""
-    return {str(why): count for why, count in held.items() if count}

@@ -1,22 +1,20 @@
 """Letters for people and for programs. Pure."""
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.markup import escape
 
-from deploy.letters.dissect import Dissection, Value
+from deploy.letters.dissect import Dissection
 from deploy.letters.history import Attempt
 from deploy.letters.letter import Letter, Place, newest
-from deploy.showing import iso
+from deploy.showing import iso, plain
 from schemas.dead_letters import DeadLetterReason
 
 _ROW_BYTES = 16
 _SHOWN_VALUE = 120
-_TIMES = frozenset({"time", "opened_at", "cleared_at", "detected_at"})
 
 
 @dataclass(slots=True)
@@ -128,7 +126,7 @@ def shown_json(shown: Shown) -> dict[str, Any]:
         "schema_id": found.schema_id,
         "record": found.record or None,
         "fields": [
-            {"path": one.path, "start": one.start, "end": one.end, "value": _plain(one.path, one.value)}
+            {"path": one.path, "start": one.start, "end": one.end, "value": plain(one.path, one.value)}
             for one in found.fields
         ],
         "fault": None
@@ -166,10 +164,10 @@ def shown_lines(shown: Shown) -> Iterable[str]:
     for one in found.fields:
         at_fault = found.fault is not None and found.fault.path == one.path and found.fault.at == one.start
         style = "red" if at_fault else "cyan"
-        plain = _plain(one.path, one.value)
-        value = _cut(plain if isinstance(plain, str) else json.dumps(plain))
+        value = plain(one.path, one.value)
+        text = _cut(value if isinstance(value, str) else json.dumps(value))
         span = f"{one.start}-{one.end}"
-        yield f"    [dim]{span:>9}[/dim]  {_safe(one.path)}  [{style}]{escape(value)}[/{style}]"
+        yield f"    [dim]{span:>9}[/dim]  {_safe(one.path)}  [{style}]{escape(text)}[/{style}]"
     if found.fault is not None:
         where = f" in {found.fault.path}" if found.fault.path else ""
         yield f"  {'fault':<10} [red]byte {found.fault.at}{_safe(where)}: {_safe(found.fault.what)}[/red]"
@@ -236,11 +234,3 @@ def _verdict_text(shown: Shown) -> str:
     if not shown.letter.can_go_back:
         return "this version can read it; it came from no topic of Kafka's, so it cannot be put back"
     return "this version can read it: `sigmawatch dlq redrive` puts it back"
-
-
-def _plain(path: str, value: Value) -> Value:
-    if path in _TIMES and isinstance(value, int):
-        return iso(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

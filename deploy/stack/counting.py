@@ -15,7 +15,7 @@ from deploy.reconcile import Evidence, Ledger
 from deploy.stack.database import Database
 from deploy.stack.watching import PartitionState
 from schemas.columns import decode_readings
-from schemas.dead_letters import TimeBounds, dlq_topic
+from schemas.dead_letters import ERROR_HEADERS, TimeBounds, dlq_topic
 from schemas.errors import CodecError
 from schemas.readings import AnomalyState
 
@@ -147,7 +147,7 @@ def read_dead_letters(
 
 
 def _origin(headers: Any) -> tuple[str, int, int] | None:
-    said = {name.removeprefix("__connect.errors."): value for name, value in headers}
+    said = {name.removeprefix(ERROR_HEADERS): value for name, value in headers}
     values = [said.get(name) for name in _WHERE]
     topic, partition, offset = (
         value.decode() if isinstance(value, bytes) else str(value) for value in values

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -11,11 +11,11 @@ import numpy as np
 from deploy.clients import connect_database
 from deploy.reconcile import Ints, Series, StoredAnomaly
 from schemas.settings import Settings
+from schemas.times import to_datetime
 
 if TYPE_CHECKING:
     import psycopg
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SERIES_AT_ONCE = 2_000
 
 _DIGESTS = """
@@ -63,10 +63,6 @@ class AnomalyRow:
     mean: float
 
 
-def _time(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
-
-
 class Database:
     """A connection for looking, opened again after a loss. Implements `StoredReadings`. For one thread.
 
@@ -96,15 +92,15 @@ class Database:
             columns = (
                 [one.device_id for one in some],
                 [one.metric for one in some],
-                [_time(int(one.times[0])) for one in some],
-                [_time(int(one.times[-1])) for one in some],
+                [to_datetime(int(one.times[0])) for one in some],
+                [to_datetime(int(one.times[-1])) for one in some],
             )
             found += [(int(count), int(total)) for count, total in self._rows(_DIGESTS, columns)]
         return found
 
     def times(self, series: Series) -> Ints:
         """As `StoredReadings.times`."""
-        bounds = _time(int(series.times[0])), _time(int(series.times[-1]))
+        bounds = to_datetime(int(series.times[0])), to_datetime(int(series.times[-1]))
         rows = self._rows(_TIMES, (series.device_id, series.metric, *bounds))
         return np.array([us for (us,) in rows], np.int64)
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from schemas.errors import SigmawatchError
+from schemas.errors import SigmawatchError, first_line
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -54,6 +54,5 @@ class Maintainer:
             except (psycopg.OperationalError, UnreachableError):
                 continue
             except (psycopg.Error, SigmawatchError) as error:
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                self._tell(f"the database is not maintained: {reason}")
+                self._tell(f"the database is not maintained: {first_line(error)}")
                 return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from deploy.embedded import free_port, port_answers
 from deploy.stack.parts import Part
 from schemas.errors import ConfigError, SigmawatchError
+from schemas.web.address import in_url, reachable
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -106,9 +107,7 @@ class WebPart:
     @property
     def address(self) -> str:
         """Where people find it."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104 - only asked whether
-        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        return f"http://{host}:{self._port}/"
+        return f"http://{in_url(reachable(self._host))}:{self._port}/"
 
     @property
     def starting(self) -> bool:
@@ -145,9 +144,8 @@ class WebPart:
 def _control_environment(control: ControlAddress | None) -> dict[str, str | None]:
     if control is None:
         return {}
-    host = f"[{control.host}]" if ":" in control.host else control.host
     return {
-        "SIGMAWATCH_API__CONTROL": f"http://{host}:{control.port}",
+        "SIGMAWATCH_API__CONTROL": f"http://{in_url(control.host)}:{control.port}",
         "SIGMAWATCH_API__CONTROL_TOKEN": control.token or None,
     }
 

@@ -13,7 +13,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +24,7 @@ from producers.simulation.commands import (
 )
 from schemas.errors import ConfigError, SigmawatchError
 from schemas.web.app import ApiError
-from schemas.web.errors import place_of
+from schemas.web.errors import methods_of, place_of
 
 T = TypeVar("T")
 
@@ -111,10 +110,9 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _refusal(404, f"there is no {path}. /docs lists what there is")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = Headers(error.headers or {})
-        return _refusal(
-            405, f"{path} does not know {request.method}. Use {headers.get('allow')}", (), headers
-        )
+        allowed = methods_of(request)
+        refused = f"{path} does not know {request.method}. Use {allowed}"
+        return _refusal(405, refused, (), {"Allow": allowed})
     return _refusal(error.status_code, str(error.detail), (), error.headers)
 
 

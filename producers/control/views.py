@@ -5,14 +5,12 @@ every type has. Of a type without power the energy fields are null.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from producers.simulation.commands import DeviceView, FaultView
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from schemas import times
 
 _OLD = "As iot-mock-service calls it."
 
@@ -116,7 +114,7 @@ def iso(time_us: int | None) -> str | None:
     if time_us is None:
         return None
     try:
-        return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+        return times.iso(time_us)
     except OverflowError:
         return None
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from producers.devices.model import Model, Texts
+from producers.devices.base import Model, Texts
 from producers.documents import read_yaml, validate
 
 _SHIPPED = Path(__file__).parent / "factors.yaml"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from producers.devices.amounts import Seconds
-from producers.devices.model import Model, Name, Names, Texts
+from producers.devices.base import Model, Name, Names, Texts
 from producers.devices.templates import ID_FIELDS, NAME_FIELDS, check_template
 from schemas.readings import Location
 

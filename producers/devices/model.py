@@ -1,26 +1,14 @@
 """The schema of device types and faults: what the YAML files of the catalogue may say.
 
-A metric's healthy value is
-
-    level + wander + noise,   clipped to `range`,
-
-where the level follows its target (the baseline of the device's operating state, plus the cycles, plus what
-it takes from other metrics) with the metric's inertia, and the wander is a slow random motion around it. A ratio is
-made of two other metrics' values, a counter is the integral of one. A fault changes the values of its metrics
-while it lasts.
+What its metrics do is in `producers.devices.metrics`.
 """
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     WithJsonSchema,
@@ -32,51 +20,14 @@ from pydantic_core import PydanticCustomError
 from producers.devices.amounts import (
     BASELINE,
     Amount,
-    AmountField,
-    AmountRange,
     NumberRange,
     Seconds,
-    SecondsRange,
     SpanField,
-    number_or_text,
-    parse_amount,
 )
+from producers.devices.base import Model, Name, Names, Texts
+from producers.devices.metrics import Metric
 from producers.devices.templates import ID_FIELDS, check_template
 from producers.documents import nearest
-
-NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
-
-
-def _check_name(name: str) -> str:
-    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 100:
-        raise ValueError("expected a name: small letters, digits and underscores")
-    return name
-
-
-def one_or_many(value: Any) -> Any:
-    """A text alone counts as a list of one."""
-    return (value,) if isinstance(value, str) else value
-
-
-Name = Annotated[
-    str, AfterValidator(_check_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})
-]
-Texts = Annotated[
-    tuple[str, ...],
-    BeforeValidator(one_or_many),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-Names = Annotated[
-    tuple[Name, ...],
-    BeforeValidator(one_or_many),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-
-
-class Model(BaseModel):
-    """Strict and frozen: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Parameter(Model):
@@ -110,138 +61,6 @@ class State(Model):
     """An operating state; devices go through the states of their type in the order of the file, round and round."""
 
     lasts: Seconds = Field(gt=0, description="Mean length; the lengths are exponentially distributed.")
-
-
-class Shape(StrEnum):
-    """Of a cycle, between -1 and 1."""
-
-    SINE = "sine"
-    TRIANGLE = "triangle"
-    STEPS = "steps"
-    """A level of its own in each period, uniformly distributed."""
-
-
-class Cycle(Model):
-    """A regular motion around the baseline."""
-
-    period: SecondsRange = Field(description="Length, or a range from which each device has one.")
-    amplitude: AmountRange
-    peak: str | None = Field(
-        None,
-        description="Local time of its highest point, as 15:00; without it each device has its own.",
-    )
-    shape: Shape = Shape.SINE
-
-    @field_validator("peak")
-    @classmethod
-    def _time_of_day(cls, peak: str | None) -> str | None:
-        if peak is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", peak):
-            raise ValueError("expected a time of day, as 15:00")
-        return peak
-
-    @model_validator(mode="after")
-    def _length(self) -> Self:
-        if self.period[0] < 1e-6:
-            raise ValueError("the period must be longer than 0")
-        if self.peak is not None and self.period[0] != self.period[1]:
-            raise ValueError("a cycle with a peak needs one period for all devices")
-        return self
-
-
-class Wander(Model):
-    """A slow random motion: first-order autoregressive, so that it remembers."""
-
-    std: AmountField
-    time: Seconds = Field(
-        gt=0, description="How long it remembers: the time in which its correlation falls to 1/e."
-    )
-
-
-class Noise(Model):
-    """What each reading has of its own: normal with a standard deviation, or uniform within +- a half width."""
-
-    normal: AmountField | None = None
-    uniform: AmountField | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.normal is None) == (self.uniform is None):
-            raise ValueError("give one of normal and uniform")
-        return self
-
-
-class Ratio(Model):
-    """`scale` * numerator / denominator."""
-
-    numerator: Name
-    denominator: Name
-    scale: float = 1.0
-
-
-class Counter(Model):
-    """The integral of a metric: it grows by the metric's value every `per`."""
-
-    of: Name
-    per: Seconds = Field(3600.0, gt=0)
-
-
-def _parse_baseline(value: Any) -> Amount | dict[str, Amount]:
-    """One amount, or a mapping from the operating states to theirs."""
-    if not isinstance(value, Mapping):
-        return parse_amount(value)
-    amounts = {}
-    for state, amount in value.items():
-        try:
-            amounts[str(state)] = parse_amount(amount)
-        except ValueError as error:
-            raise ValueError(f"{state}: {error}") from None
-    return amounts
-
-
-_BASELINE_SCHEMA = number_or_text("an amount, or one for each operating state")
-_BASELINE_SCHEMA = {"anyOf": [_BASELINE_SCHEMA, {"type": "object", "additionalProperties": _BASELINE_SCHEMA}]}
-Baseline = Annotated[
-    Amount | dict[str, Amount], PlainValidator(_parse_baseline), WithJsonSchema(_BASELINE_SCHEMA)
-]
-
-
-class Metric(Model):
-    """One metric of a device type."""
-
-    unit: str
-    title: str = ""
-    baseline: Baseline | None = Field(
-        None, description="Middle of the healthy values, or one for each operating state."
-    )
-    ratio: Ratio | None = None
-    counter: Counter | None = None
-    cycles: tuple[Cycle, ...] = ()
-    follows: dict[Name, float] = Field(
-        default_factory=dict,
-        description="Earlier metrics and what a unit of their deviation from the baseline adds to this one.",
-    )
-    inertia: Seconds = Field(0.0, description="Time constant with which the level follows its target.")
-    wander: Wander | None = None
-    noise: Noise | None = None
-    range: AmountRange | None = Field(None, description="Bounds of healthy values.")
-    limits: AmountRange | None = Field(
-        None, description="Bounds of all values, also in a fault: what the sensor can say."
-    )
-    digital: bool = Field(False, description="0 or 1.")
-    decimals: int = Field(4, ge=0, le=9, description="Digits behind the point that the sensor reports.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.baseline, self.ratio, self.counter)) != 1:
-            raise ValueError("give one of baseline, ratio and counter")
-        return self
-
-    @property
-    def baselines(self) -> dict[str, Amount]:
-        """The baseline of each operating state; of a metric that has one for all, under no name."""
-        if self.baseline is None:
-            return {}
-        return self.baseline if isinstance(self.baseline, dict) else {"": self.baseline}
 
 
 class Effect(StrEnum):
@@ -393,7 +212,7 @@ class DeviceType(Model):
         """Every name that is used exists, and metrics use only what is computed before them."""
         before: list[str] = []
         for name, metric in self.metrics.items():
-            for other in _sources(metric):
+            for other in metric.sources:
                 if other not in before:
                     raise _misfit(f"{name} uses {other}, which is no metric before it", other, before, name)
             before.append(name)
@@ -402,7 +221,7 @@ class DeviceType(Model):
                 raise _misfit(
                     f"{name} needs a baseline for each of the type's states ({states})", "", (), name
                 )
-            for amount in _amounts(metric):
+            for amount in metric.amounts:
                 if amount.of not in {None, BASELINE, *self.parameters}:
                     what = f"{name} uses {amount.of}, which is no parameter"
                     raise _misfit(what, amount.of or "", self.parameters, name)
@@ -475,21 +294,3 @@ def _misfit(
     return PydanticCustomError(
         "misfit", "{what}", {"what": f"{part}.{what}", "path": [part, name], "remedy": remedy}
     )
-
-
-def _sources(metric: Metric) -> list[str]:
-    if metric.ratio:
-        return [metric.ratio.numerator, metric.ratio.denominator]
-    return [metric.counter.of] if metric.counter else list(metric.follows)
-
-
-def _amounts(metric: Metric) -> Iterator[Amount]:
-    yield from metric.baselines.values()
-    for cycle in metric.cycles:
-        yield from cycle.amplitude
-    yield from metric.range or ()
-    yield from metric.limits or ()
-    if metric.wander:
-        yield metric.wander.std
-    if metric.noise:
-        yield from (size for size in (metric.noise.normal, metric.noise.uniform) if size is not None)

@@ -6,7 +6,8 @@ from typing import Any
 
 from producers.devices.amounts import Amount
 from producers.devices.fleet_spec import FaultChances
-from producers.devices.model import DeviceType, Fault, Metric
+from producers.devices.metrics import Metric
+from producers.devices.model import DeviceType, Fault
 from producers.legacy.config import Anomalies, Anomaly, Noise, Parameter, Pattern, Spike, Trend
 from schemas.durations import format_duration
 

@@ -45,11 +45,6 @@ class AvroTable:
         found = (path for row in self.sample() for path in leaves(row.cells))
         self.columns = list(dict.fromkeys(found)) or list(declared)
 
-    @property
-    def schema_name(self) -> str:
-        """Full name of the records' schema."""
-        return str(self.writer_schema["name"])
-
     def sample(self) -> list[Row]:
         """As `Table.sample`."""
         return self._sampled.sample()

@@ -60,7 +60,6 @@ class RowConverter:
         self._times = times
         self._series = series
         self._bounds = bounds
-        self._typed = typed
         self._read_number = number_reader(typed, decimal)
         self._known: dict[tuple[str, str], int] = {}
         self._not_values = plan.taken

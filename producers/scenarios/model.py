@@ -25,8 +25,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from producers.devices.amounts import Seconds, Span, parse_span
+from producers.devices.base import Model, Name
 from producers.devices.fleet_spec import FaultChances, FleetSpec, Group
-from producers.devices.model import Model, Name
 from producers.simulation.commands import Selector
 from schemas.durations import FORM, parse_duration
 

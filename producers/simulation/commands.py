@@ -5,7 +5,7 @@ both cross process borders as JSON (`to_json`, `command_of`).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -212,7 +212,6 @@ _NAMES: dict[str, Any] = {
         ListDevices,
     )
 }
-_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
 def to_json(command: Command) -> dict[str, Any]:
@@ -239,13 +238,3 @@ def command_of(data: Mapping[str, Any]) -> Command:
             f"{kind.__name__}.{place}: {problem['msg']}", "See the command's fields."
         ) from error
     return command
-
-
-def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as JSON data."""
-    return asdict(outcome)
-
-
-def outcome_of(data: Mapping[str, Any]) -> Outcome:
-    """The outcome that `outcome_to_json` wrote."""
-    return _OUTCOME.validate_python(data)

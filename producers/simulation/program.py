@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from producers.batches import SeriesTable
 from producers.devices.amounts import BASELINE, Amount, Span
-from producers.devices.model import Cycle, DeviceType, Effect, Fault, Metric, Shape
+from producers.devices.metrics import Cycle, Metric, Shape
+from producers.devices.model import DeviceType, Effect, Fault
 from producers.exact import Stream, uniform
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,8 @@ other devices change it.
 
 import numpy as np
 
-from producers.devices.model import Effect, Shape
+from producers.devices.metrics import Shape
+from producers.devices.model import Effect
 from producers.exact import Stream
 from producers.exact_kernel import draw_normal, draw_uniform, sine_of
 from producers.simulation.program import (

@@ -1,6 +1,6 @@
 """How far the clocks of time zones are ahead of UTC, in columns."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
 from schemas.readings import Location
+from schemas.times import to_datetime
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -54,5 +54,5 @@ def _zone(name: str) -> ZoneInfo:
 def _offset_us(name: str, time_us: int) -> int:
     if name == "UTC":
         return 0
-    offset = (_EPOCH + timedelta(microseconds=time_us)).astimezone(_zone(name)).utcoffset()
+    offset = to_datetime(time_us).astimezone(_zone(name)).utcoffset()
     return (offset or timedelta()) // _MICROSECOND

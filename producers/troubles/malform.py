@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 from producers.troubles.settings import MalformedKind
 from schemas.codec import HEADER
 from schemas.readings import Reading
+from schemas.times import to_datetime
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The largest id of registries, which give ids from 1 up. Always the same one: each unknown id is asked for.
 _UNKNOWN_ID = 2**31 - 1
 _HEAD = HEADER.size
@@ -48,6 +47,6 @@ def malform(kind: MalformedKind, value: bytes, reading: Reading) -> bytes | None
 
 
 def _json(reading: Reading) -> bytes:
-    time = (_EPOCH + timedelta(microseconds=reading.time)).isoformat()
+    time = to_datetime(reading.time).isoformat()
     fields = {"device": reading.device_id, "metric": reading.metric, "ts": time, "value": reading.value}
     return json.dumps(fields).encode()

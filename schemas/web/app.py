@@ -42,6 +42,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from schemas.errors import ConfigError
 from schemas.settings import WebSettings
+from schemas.web.address import in_url
 from schemas.web.errors import GUARDED, ApiError, add_error_handlers, error_responses
 from schemas.web.guard import Guard
 from schemas.web.metrics import WebMetrics
@@ -136,7 +137,7 @@ def serve(
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
         server = _Server(config, stop, lambda: on_listening(port) if on_listening else None)
-        _LOG.info("listening", address=f"http://{_shown(settings.host)}:{port}", docs="/docs")
+        _LOG.info("listening", address=f"http://{in_url(settings.host)}:{port}", docs="/docs")
         asyncio.run(server.serve([listener]))
 
 
@@ -226,13 +227,9 @@ def _listening(host: str, port: int) -> socket.socket:
         if listener is not None:
             listener.close()
         raise ConfigError(
-            f"cannot listen on {_shown(host)}:{port}: {error.strerror}", "Choose another port, or 0 for any."
+            f"cannot listen on {in_url(host)}:{port}: {error.strerror}", "Choose another port, or 0 for any."
         ) from error
     return listener
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _version() -> str:

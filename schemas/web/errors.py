@@ -8,11 +8,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from schemas.errors import SigmawatchError
 
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _SHOWN = 200  # characters of what a client sent that are worth repeating to it
 
 
@@ -89,9 +90,22 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _answer(404, f"there is no {path}", remedy="/docs lists what there is.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = Headers(error.headers).get("Allow", "")
-        return _answer(405, f"{path} does not know {request.method}", "", f"Use {allowed}.", error.headers)
+        allowed = methods_of(request)
+        remedy = f"Use {allowed}."
+        return _answer(405, f"{path} does not know {request.method}", "", remedy, {"Allow": allowed})
     return _answer(error.status_code, str(error.detail), headers=error.headers)
+
+
+def methods_of(request: Request) -> str:
+    """Those that a request's path knows, as `Allow` has them; the error itself names only those of one route."""
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    )
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ from sinks.api.device_routes import device_routes
 from sinks.api.fleet import Fleet
 from sinks.api.live import LiveTail
 from sinks.api.metrics import ApiMetrics
+from sinks.api.reading_routes import reading_routes
 from sinks.api.registry_view import add_registry_view
 from sinks.api.status_routes import status_routes
 from sinks.api.streams import stream_routes
@@ -29,7 +30,7 @@ from sinks.queries.connection import Readers
 
 _DESCRIPTION = """
 Readings, anomalies and devices, from the database and live from Kafka; how well detection does, and how the pipeline
-stands. Nothing here changes anything.
+stands. These questions change nothing.
 
 Times are UTC, as `2026-03-01T12:00:00Z`. Lists go by pages: give `next` as `cursor`. Answers have an `ETag`; send it as
 `If-None-Match`, and 304 says that nothing changed. Live events are server-sent events (`EventSource` in a browser).
@@ -100,8 +101,8 @@ def query_app(settings: Settings, api: Api, open_paths: Collection[str] = ()) ->
         open_paths=open_paths,
     )
     add_database_errors(app)
-    for routes in (anomaly_routes(api), device_routes(api), status_routes(api), stream_routes(api)):
-        app.include_router(routes)
+    for routes_of in (anomaly_routes, device_routes, reading_routes, status_routes, stream_routes):
+        app.include_router(routes_of(api))
     if settings.schema_registry.url is None:
         add_registry_view(app, settings.topics)
     return app

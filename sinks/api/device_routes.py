@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from schemas.web.strict_json import StrictRoute
 from sinks.api.answers import FOUND, READ, answer, not_found, unavailable
@@ -28,7 +30,7 @@ from sinks.queries.anomalies import anomalies_touching, anomaly_page
 from sinks.queries.band import expected_band
 from sinks.queries.cursors import make_cursor, plain_text, read_cursor
 from sinks.queries.selection import Selection, check_text
-from sinks.queries.series import MOST_PIXELS, Buckets, extent, series_buckets
+from sinks.queries.series import MOST_PIXELS, Buckets, newest, series_buckets
 
 _HOUR = timedelta(hours=1)
 _SHOWN_ANOMALIES = 200
@@ -56,9 +58,22 @@ _DETAIL_EXAMPLE = {
 }
 
 
+class IdRoute(StrictRoute):
+    """A route whose id may have slashes in it, written as %2F: a path with more of them is another route's.
+
+    Paths are matched as they are decoded, so that `:path` alone would take `/devices/a/readings` for a device.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As a route's own."""
+        match, found = super().matches(scope)
+        raw: bytes = scope["raw_path"]
+        return (match, found) if raw.count(b"/") == self.path_format.count("/") else (Match.NONE, {})
+
+
 def device_routes(api: Api) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=StrictRoute, tags=["devices"])
+    routes = APIRouter(route_class=IdRoute, tags=["devices"])
     _add_devices(routes, api)
     _add_device(routes, api)
     _add_series(routes, api)
@@ -142,10 +157,10 @@ def _add_series(routes: APIRouter, api: Api) -> None:
         check_text("the metric", metric)
         abilities = api.abilities()
         with api.readers.connection() as connection:
-            known = extent(connection, device_id, metric)
-            if known is None:
+            last = newest(connection, device_id, metric, abilities)
+            if last is None:
                 raise not_found(f"series of {metric!r} of device {device_id!r}")
-            until = end or _behind(known[1], begin)
+            until = end or _behind(last, begin)
             since = begin or until - _HOUR
             buckets = series_buckets(connection, device_id, metric, since, until, pixels, abilities)
             anomalies = anomalies_touching(connection, device_id, metric, since, until, _SHOWN_ANOMALIES)

@@ -14,6 +14,7 @@ import structlog
 
 from schemas.errors import SigmawatchError
 from schemas.readings import Reading
+from schemas.times import EPOCH, to_datetime
 from sinks.queries.connection import Readers
 from sinks.queries.devices import (
     DeviceRow,
@@ -85,7 +86,7 @@ class Fleet:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._next_readings = 0.0
-        self._snapshot: tuple[datetime, list[FleetDevice]] = (_EPOCH, [])
+        self._snapshot: tuple[datetime, list[FleetDevice]] = (EPOCH, [])
         self.ready = threading.Event()
         """Set once the devices are known."""
         self.trouble: str | None = "the database has not been asked yet"
@@ -109,7 +110,7 @@ class Fleet:
             for reading in readings:
                 series = latest.setdefault(reading.device_id, {})
                 known = series.get(reading.metric)
-                when = _EPOCH + timedelta(microseconds=reading.time) if _MIN <= reading.time <= _MAX else None
+                when = to_datetime(reading.time) if _MIN <= reading.time <= _MAX else None
                 if when is not None and (known is None or known.time <= when):
                     series[reading.metric] = LatestReading(
                         reading.device_id, reading.metric, when, reading.value
@@ -218,7 +219,6 @@ class Fleet:
         self.trouble = reason
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MIN = -62_135_596_800_000_000
 _MAX = 253_402_300_799_000_000
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,11 @@ class Mark:
     def __str__(self) -> str:
         count = max(self.offsets, default=-1) + 1
         return ".".join(str(self.offsets.get(number, 0)) for number in range(count))
+
+    def at_least(self, other: "Mark") -> "Mark":
+        """Of each partition the greater offset."""
+        numbers = {**self.offsets, **other.offsets}
+        return Mark({one: max(self.offsets.get(one, 0), other.offsets.get(one, 0)) for one in numbers})
 
     @staticmethod
     def parse(text: str) -> "Mark | None":
@@ -99,18 +104,7 @@ class Subscription:
 
     def offer(self, events: Iterable[Event]) -> None:
         """Put those wanted into the queue; the oldest fall out where there is no room."""
-        wanted = [event for event in events if self._wants(event)]
-        if not wanted:
-            return
-        with self._lock:
-            self._waiting.extend(wanted)
-            while len(self._waiting) > self._room:
-                self._waiting.popleft()
-                self._missed += 1
-        try:
-            self._loop.call_soon_threadsafe(self._news.set)
-        except RuntimeError:  # the loop has ended, and so has the client
-            return
+        self._put([event for event in events if self._wants(event)])
 
     async def take(self, seconds: float) -> tuple[list[Any], int]:
         """(events that wait, how many were lost since); waits `seconds` at most for a first one."""
@@ -124,14 +118,104 @@ class Subscription:
             missed, self._missed = self._missed, 0
         return events, missed
 
+    def _put(self, wanted: Sequence[Event]) -> None:
+        with self._lock:
+            self._queue(wanted)
+        self._wake(wanted)
+
+    def _queue(self, wanted: Sequence[Event]) -> None:
+        self._waiting.extend(wanted)
+        while len(self._waiting) > self._room:
+            self._waiting.popleft()
+            self._missed += 1
+
+    def _wake(self, wanted: Sequence[Event]) -> None:
+        if not wanted:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._news.set)
+        except RuntimeError:  # the loop has ended, and so has the client
+            return
+
+
+class AnomalySubscription(Subscription):
+    """The same of anomalies: it knows what its client has, so that the client can come back.
+
+    Args:
+        wants, loop: as above.
+        after: what the client had when it came; None if it is new.
+    """
+
+    def __init__(
+        self, wants: Callable[[Any], bool], loop: asyncio.AbstractEventLoop, after: Mark | None
+    ) -> None:
+        super().__init__(wants, loop)
+        self.after = after
+        self._begin = Mark({})
+        self._passed = Mark({})
+
+    @property
+    def beginning(self) -> Mark:
+        """From where on all is for the client, as far as partitions are known."""
+        return self._begin
+
+    def begin(self, offsets: Mapping[int, int]) -> None:
+        """Begin partitions at these offsets."""
+        with self._lock:
+            self._begin = Mark({**self._begin.offsets, **offsets})
+
+    def mark(self) -> Mark | None:
+        """What a client has that was given all that was taken; None while something waits for it."""
+        with self._lock:
+            return None if self._waiting else self._passed.at_least(self._begin)
+
+    def owed(self, event: AnomalyEvent) -> AnomalyEvent | None:
+        """The event, with a mark of what this client has; None if it has it already, or does not want it."""
+        if event.offset < self._begin.offsets.get(event.partition, 0) or not self._wants(event):
+            return None
+        return replace(event, mark=event.mark.at_least(self._begin))
+
+    def pass_by(self, mark: Mark, event: AnomalyEvent | None) -> None:
+        """The next message, which is an event or, where it cannot be read, none; `mark` is behind it."""
+        owed = None if event is None else self.owed(event)
+        wanted = [] if owed is None else [owed]
+        with self._lock:
+            self._passed = mark
+            self._queue(wanted)
+        self._wake(wanted)
+
 
 @dataclass(slots=True)
 class _Memory:
-    """The newest anomaly events, and from which offsets on all are there."""
+    """The newest anomaly events.
+
+    Attributes:
+        events: in the order that they were read in.
+        since: partition -> from which offset on all are there.
+        ends: partition -> the next offset to read.
+        news: partition -> from which offset on they came after this server began; those before are recalled.
+    """
 
     events: deque[AnomalyEvent] = field(default_factory=deque)
     since: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
+    news: dict[int, int] = field(default_factory=dict)
+
+    def begins(self, after: Mark | None) -> dict[int, int]:
+        """Where each partition begins for a client: behind what it has and what is lost; for a new one with the news.
+
+        A mark beyond the end is of another log, as of a topic that was made anew.
+        """
+        ends = {
+            number: max(self.ends.get(number, 0), self.news.get(number, 0), self.since.get(number, 0))
+            for number in {**self.ends, **self.since}
+        }
+        if after is None:
+            return ends
+        return {
+            number: min(max(after.offsets.get(number, 0), self.since.get(number, 0)), end)
+            for number, end in ends.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +250,7 @@ class LiveTail:
         self._on_readings = on_readings
         self._lock = threading.Lock()
         self._of_readings: set[Subscription] = set()
-        self._of_anomalies: set[Subscription] = set()
+        self._of_anomalies: set[AnomalySubscription] = set()
         self._memory = _Memory()
         self._assigned: set[tuple[str, int]] = set()
         self._looked_at = 0.0
@@ -203,18 +287,15 @@ class LiveTail:
 
     def subscribe_anomalies(
         self, wants: Callable[[AnomalyEvent], bool], loop: asyncio.AbstractEventLoop, after: Mark | None
-    ) -> tuple[Subscription, list[AnomalyEvent], int]:
+    ) -> tuple[AnomalySubscription, list[AnomalyEvent], int]:
         """(what comes from now on, what came behind a mark, how many in between are no more at hand)."""
-        subscription = Subscription(wants, loop)
+        subscription = AnomalySubscription(wants, loop, after)
         with self._lock:
+            subscription.begin(self._memory.begins(after))
             self._of_anomalies.add(subscription)
             if after is None:
                 return subscription, [], 0
-            again = [
-                event
-                for event in self._memory.events
-                if event.offset >= after.offsets.get(event.partition, 0) and wants(event)
-            ]
+            again = [owed for event in self._memory.events if (owed := subscription.owed(event)) is not None]
             lost = sum(
                 max(0, since - after.offsets.get(number, since))
                 for number, since in self._memory.since.items()
@@ -225,7 +306,8 @@ class LiveTail:
         """Nothing more for this one."""
         with self._lock:
             self._of_readings.discard(subscription)
-            self._of_anomalies.discard(subscription)
+            if isinstance(subscription, AnomalySubscription):
+                self._of_anomalies.discard(subscription)
 
     @property
     def clients(self) -> int:
@@ -273,23 +355,36 @@ class LiveTail:
             if topic in found
             for number in found[topic].partitions
         }
-        new = there - self._assigned
+        new = sorted(there - self._assigned)
         if new:
-            starts = [TopicPartition(*place, self._start_of(consumer, place)) for place in sorted(new)]
-            consumer.incremental_assign(starts)
-            self._assigned |= new
+            self._remember_starts(consumer, [number for topic, number in new if topic == self._anomalies])
+            consumer.incremental_assign([TopicPartition(*place, self._start_of(place)) for place in new])
+            self._assigned.update(new)
         missing = {self._readings, self._anomalies} - {topic for topic, _ in there}
         self.trouble = f"there is no topic {', '.join(sorted(missing))}" if missing else None
 
-    def _start_of(self, consumer: Any, place: tuple[str, int]) -> int:
+    def _start_of(self, place: tuple[str, int]) -> int:
         topic, number = place
-        if topic == self._readings:
-            return OFFSET_END
-        low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)
-        start = max(int(low), int(high) - _RECALLED)
+        return OFFSET_END if topic == self._readings else self._memory.since[number]
+
+    def _remember_starts(self, consumer: Any, numbers: Iterable[int]) -> None:
+        """Where new partitions of anomalies begin: for the memory, and for those who are there already."""
+        bounds = {
+            number: consumer.get_watermark_offsets(
+                TopicPartition(self._anomalies, number), timeout=_ANSWER_SECONDS
+            )
+            for number in numbers
+        }
+        starts = {number: max(int(low), int(high) - _RECALLED) for number, (low, high) in bounds.items()}
+        # What comes to the others later is new from its beginning on.
+        news = starts if self._assigned else {number: int(high) for number, (_, high) in bounds.items()}
         with self._lock:
-            self._memory.since[number] = self._memory.ends[number] = start
-        return start
+            self._memory.since |= starts
+            self._memory.ends |= starts
+            self._memory.news |= news
+            for subscription in self._of_anomalies:
+                begins = self._memory.begins(subscription.after)
+                subscription.begin({number: begins[number] for number in starts})
 
     def _take_readings(self, messages: Sequence[Any]) -> None:
         if not messages:
@@ -307,20 +402,36 @@ class LiveTail:
     def _take_anomalies(self, messages: Sequence[Any]) -> None:
         for message in messages:
             partition, offset = int(message.partition()), int(message.offset())
+            anomaly = self._anomaly_in(message)
+            # Together: who comes in between has it behind its beginning, or gets it.
             with self._lock:
+                if offset < self._memory.ends.get(partition, 0):  # the topic was made anew
+                    self._begin_anew(partition, offset)
                 self._memory.ends[partition] = offset + 1
                 mark = Mark(dict(self._memory.ends))
-            try:
-                anomaly = self._codec.decode_anomaly(message.value())
-            except CodecError:  # the processors' and sinks' business, whose dead letters tell
-                continue
-            self._rates.count(time.monotonic(), anomalies=1)
-            event = AnomalyEvent(anomaly, partition, offset, mark)
-            with self._lock:
-                self._remember(event)
+                event = None if anomaly is None else AnomalyEvent(anomaly, partition, offset, mark)
+                if event is not None:
+                    self._remember(event)
                 subscriptions = list(self._of_anomalies)
             for subscription in subscriptions:
-                subscription.offer((event,))
+                subscription.pass_by(mark, event)
+
+    def _anomaly_in(self, message: Any) -> Anomaly | None:
+        """None where it is none: that is the processors' and sinks' business, whose dead letters tell."""
+        try:
+            anomaly = self._codec.decode_anomaly(message.value())
+        except CodecError:
+            return None
+        self._rates.count(time.monotonic(), anomalies=1)
+        return anomaly
+
+    def _begin_anew(self, partition: int, offset: int) -> None:
+        """Forget a partition; the lock is held."""
+        memory = self._memory
+        memory.events = deque(event for event in memory.events if event.partition != partition)
+        memory.since[partition] = memory.news[partition] = offset
+        for subscription in self._of_anomalies:
+            subscription.begin({partition: offset})
 
     def _remember(self, event: AnomalyEvent) -> None:
         self._memory.events.append(event)

@@ -268,7 +268,9 @@ async def _anomalies(
 ) -> AsyncIterator[ServerSentEvent]:
     subscription, again, lost = api.live.subscribe_anomalies(wants, asyncio.get_running_loop(), after)
     with _given_back(api, subscription):
-        yield ServerSentEvent(comment="anomalies as they come", retry=_RETRY_MS)
+        mark, told_at = _text(subscription.beginning), time.monotonic()
+        # An id without data is kept by a browser as well: who is cut off before a first event comes back with it.
+        yield ServerSentEvent(comment="anomalies as they come", retry=_RETRY_MS, id=mark)
         if lost:
             yield _missed(lost)
         for event in events(again):
@@ -279,6 +281,18 @@ async def _anomalies(
                 yield _missed(missed)
             for event in events(found):
                 yield event
+            passed = _text(subscription.mark())
+            if found or passed in (None, mark):
+                continue
+            # What is not for this client moves its mark too, or much would seem missed when it comes back.
+            if mark is None or time.monotonic() - told_at >= _HEARTBEAT_SECONDS:
+                mark, told_at = passed, time.monotonic()
+                yield ServerSentEvent(id=mark)
+
+
+def _text(mark: Mark | None) -> str | None:
+    """As an event's id; None where no partition is known yet."""
+    return str(mark) or None if mark is not None else None
 
 
 @contextmanager

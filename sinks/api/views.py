@@ -7,9 +7,9 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from schemas.readings import Anomaly, Reading
+from schemas.times import to_datetime
 from sinks.api.fleet import FleetDevice
 from sinks.queries.anomalies import AnomalyRow
-from sinks.times import to_datetime
 
 _DEVICE = {"device_id": "oven-0042"}
 
@@ -61,6 +61,23 @@ class AnomaliesOut(BaseModel):
     """A page of anomalies, the newest first."""
 
     anomalies: list[AnomalyOut]
+    next: str | None = Field(description="Cursor of the page behind this one; null at the end.")
+
+
+class ReadingOut(BaseModel):
+    """A stored reading."""
+
+    device_id: str
+    metric: str
+    time: datetime = Field(description="Event time.")
+    value: float
+    fault: str | None = Field(description="Ground truth of a simulated device: the fault that changed it.")
+
+
+class ReadingsOut(BaseModel):
+    """A page of readings."""
+
+    readings: list[ReadingOut]
     next: str | None = Field(description="Cursor of the page behind this one; null at the end.")
 
 
@@ -261,6 +278,14 @@ EXAMPLE_ANOMALY = {
     "device_name": "Oven 42",
     "place": "Denver",
     "unit": "°C",
+}
+
+EXAMPLE_READING = {
+    **_DEVICE,
+    "metric": "temperature",
+    "time": "2026-03-01T12:03:20Z",
+    "value": 231.4,
+    "fault": None,
 }
 
 EXAMPLE_DEVICE = {

@@ -39,7 +39,7 @@ from sinks.queries.devices import (
 )
 from sinks.queries.query import Query
 from sinks.queries.selection import Selection
-from sinks.queries.series import Abilities, abilities_of, extent, series_buckets
+from sinks.queries.series import Abilities, abilities_of, oldest, series_buckets
 from sinks.queries.statistics import topic_statistics
 
 MOST_METRICS = 24
@@ -144,7 +144,7 @@ class DashboardData:
             latest = latest_readings(connection, [asked.device_id])[:MOST_METRICS]
             if not latest:
                 return {"from": None, "to": None, "newest": None, "metrics": []}
-            begin, end = _stretch(connection, asked, latest)
+            begin, end = _stretch(connection, asked, latest, self._known_abilities(connection))
             found = device_of(connection, asked.device_id)
             units = {} if found is None else found.units
             warming = first_readings(connection, [asked.device_id], self._sources.warmup_readings)
@@ -220,13 +220,16 @@ class DashboardData:
         end: datetime,
         warming: int | None,
     ) -> Json:
-        if self._abilities is None or monotonic() - self._looked_at > _ABILITIES_SECONDS:
-            self._abilities, self._looked_at = abilities_of(connection), monotonic()
-        device = asked.device_id
-        buckets = series_buckets(connection, device, metric, begin, end, asked.pixels, self._abilities)
+        device, abilities = asked.device_id, self._known_abilities(connection)
+        buckets = series_buckets(connection, device, metric, begin, end, asked.pixels, abilities)
         rows = anomalies_touching(connection, device, metric, begin, end, _ON_DIAGRAM)
         band = calm_band(buckets, rows)
         return chart_json(metric, units.get(metric, ""), buckets, band, rows, warming)
+
+    def _known_abilities(self, connection: psycopg.Connection) -> Abilities:
+        if self._abilities is None or monotonic() - self._looked_at > _ABILITIES_SECONDS:
+            self._abilities, self._looked_at = abilities_of(connection), monotonic()
+        return self._abilities
 
 
 def end_of(newest: datetime, now: datetime, span: timedelta) -> datetime:
@@ -235,15 +238,17 @@ def end_of(newest: datetime, now: datetime, span: timedelta) -> datetime:
 
 
 def _stretch(
-    connection: psycopg.Connection, asked: ChartQuestion, latest: Sequence[LatestReading]
+    connection: psycopg.Connection,
+    asked: ChartQuestion,
+    latest: Sequence[LatestReading],
+    abilities: Abilities,
 ) -> tuple[datetime, datetime]:
     newest = max(one.time for one in latest)
     if asked.span is not None:
         end = asked.end or end_of(newest, datetime.now(UTC), asked.span)
         return end - asked.span, end
-    extents = [extent(connection, asked.device_id, one.metric) for one in latest]
-    first = min((found[0] for found in extents if found is not None), default=newest)
-    return first, newest + timedelta(milliseconds=1)
+    firsts = [oldest(connection, asked.device_id, one.metric, abilities) for one in latest]
+    return min(filter(None, firsts), default=newest), newest + timedelta(milliseconds=1)
 
 
 def _version(connection: psycopg.Connection) -> str:

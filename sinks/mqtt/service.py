@@ -3,12 +3,12 @@
 import structlog
 
 from schemas.codec import Codec
-from schemas.kafka import Publisher, client_config
+from schemas.kafka import client_config
 from schemas.mqtt.address import parse_address
 from schemas.mqtt.link import LinkOptions
 from schemas.mqtt.publishing import PublishingLink
 from schemas.settings import Settings
-from sinks.dead_letters import dead_letter_office
+from sinks.dead_letters import dead_letter_office_of
 from sinks.kafka import consumer_defaults
 from sinks.mqtt.topics import AnomalyTopics
 from sinks.mqtt.worker import MqttSink, MqttSinkOptions
@@ -48,5 +48,5 @@ def mqtt_sink(settings: Settings, codec: Codec) -> MqttSink:
         options,
         codec,
         lambda will: PublishingLink(link, will),
-        dead_letter_office(lambda: Publisher(client_config(settings.kafka)), chosen.group),
+        dead_letter_office_of(settings, chosen.group),
     )

@@ -4,6 +4,7 @@ Mount it on an app of `schemas.web.new_app`, whose guard it stands behind. It ta
 who may press the button must not be able to send anything anywhere.
 """
 
+from dataclasses import asdict
 from http import HTTPStatus
 
 from fastapi import APIRouter
@@ -15,7 +16,7 @@ from schemas.settings import Settings
 from schemas.web.app import GUARDED, ApiError, error_responses
 from schemas.web.strict_json import StrictRoute
 from sinks.notify.routes import Routes
-from sinks.notify.sample import send_samples
+from sinks.notify.sample import UnknownRouteError, send_samples
 from sinks.notify.service import routes_of, targets_of
 
 _RESPONSES = GUARDED | error_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
@@ -109,28 +110,13 @@ def notify_router(settings: Settings) -> APIRouter:
     @router.post("/test", responses=_RESPONSES, summary="Send a sample notification")
     def test(request: NotifyTest) -> NotifyTestAnswer:
         """Send a sample to the targets of a route; the answer says for each whether it was taken."""
-        found = _routes(settings)
-        if request.route is not None and found.route(request.route) is None:
-            names = ", ".join(route.name for route in found.routes)
-            raise ApiError(
-                HTTPStatus.NOT_FOUND,
-                f"there is no route {request.route!r}",
-                place="route",
-                remedy=f"There are {names}.",
-            )
-        results = send_samples(settings, found, SystemClock(), request.route)
+        try:
+            results = send_samples(settings, _routes(settings), SystemClock(), request.route)
+        except UnknownRouteError as error:
+            raise ApiError(HTTPStatus.NOT_FOUND, error.message, place="route", remedy=error.remedy) from error
         return NotifyTestAnswer(
             accepted=all(result.accepted for result in results),
-            results=[
-                NotifyTestResult(
-                    route=result.route,
-                    target=result.target,
-                    address=result.address,
-                    accepted=result.accepted,
-                    error=result.error,
-                )
-                for result in results
-            ],
+            results=[NotifyTestResult(**asdict(result)) for result in results],
         )
 
     return router

@@ -14,15 +14,15 @@ and at most once as cleared.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID, uuid5
 
-from schemas.durations import format_duration
 from schemas.readings import AnomalyState
 from sinks.notify.alarms import RANKS, Alarm, Event
+from sinks.notify.holding import hold, may_pass, room_at, why_held
 from sinks.notify.routes import Route, Routes
 from sinks.notify.state import Entry, Group, Held, Phase, Progress, State
-from sinks.notify.text import Told, Words, time_text, write
+from sinks.notify.text import Told, write
 
 NAMESPACE = UUID("5a0c4f5e-3f0b-5d2e-9b39-1c9f5f5b6a41")
 """Namespace of notification ids."""
@@ -82,10 +82,7 @@ class Decider:
         self.skipped = Skipped()
         self._max_age_us = max_age_us
         self._swept_at = 0
-        self._words = {
-            route.name: Words(route.name, routes.zone, dashboard, route.title, route.line, route.body)
-            for route in routes.routes
-        }
+        self._words = {route.name: routes.words_of(route, dashboard) for route in routes.routes}
 
     def decide(self, state: State, events: Iterable[Event], now: int) -> list[Notification]:
         """Take messages, in their order, and tell what is due.
@@ -274,13 +271,13 @@ class Decider:
     def _pass_on(self, state: State, route: Route, members: list[Entry], now: int) -> list[Notification]:
         """Tell a group, or hold it back: what may not be told now, and all of it while others wait for the limit."""
         progress = state.route(route.name)
-        passing = [entry for entry in members if _may_pass(route, entry, now)]
-        _hold(progress, [entry for entry in members if not _may_pass(route, entry, now)], now, quiet=True)
+        passing = [entry for entry in members if may_pass(route, entry, now)]
+        hold(progress, [entry for entry in members if not may_pass(route, entry, now)], now, quiet=True)
         if not passing:
             return []
         waiting = progress.held is not None and progress.held.limited
-        if waiting or _room_at(route, progress, now) > now:
-            _hold(progress, passing, now, limited=True)
+        if waiting or room_at(route, progress, now) > now:
+            hold(progress, passing, now, limited=True)
             return []
         return [self._notification(state, route, passing, now)]
 
@@ -291,8 +288,8 @@ class Decider:
         assert held is not None
         progress.held = None
         members = self._pending(state, route, held.members)
-        passing = [entry for entry in members if _may_pass(route, entry, now)]
-        waiting = [entry for entry in members if not _may_pass(route, entry, now)]
+        passing = [entry for entry in members if may_pass(route, entry, now)]
+        waiting = [entry for entry in members if not may_pass(route, entry, now)]
         if waiting:
             progress.held = Held(held.since, [entry.alarm.anomaly_id for entry in waiting], quiet=True)
         return [self._notification(state, route, passing, now, held)] if passing else []
@@ -301,11 +298,11 @@ class Decider:
         """When something of what is held back may be told."""
         assert progress.held is not None
         quiet = route.quiet_until(now)
-        room = _room_at(route, progress, now)
+        room = room_at(route, progress, now)
         if quiet is None:
             return room
         members = self._pending(state, route, progress.held.members)
-        if any(_may_pass(route, entry, now) for entry in members):
+        if any(may_pass(route, entry, now) for entry in members):
             return room
         return max(room, quiet)
 
@@ -320,9 +317,7 @@ class Decider:
         for entry in members:
             self._was_told(state, route, entry, now)
         words = self._words[route.name]
-        title, body = write(
-            told, words, now, "" if held is None else _why_held(held, route, words, len(told))
-        )
+        title, body = write(told, words, now, "" if held is None else why_held(held, route, words, len(told)))
         name = "\x1f".join(
             [route.name, str(progress.number), str(now), *(each.alarm.anomaly_id for each in told)]
         )
@@ -419,43 +414,3 @@ def _state_of(entry: Entry) -> str:
     if entry.alarm.cleared_at is None:
         return "OPEN" if entry.told else "OPENED"
     return "CLEARED" if entry.told else "BRIEF"
-
-
-def _may_pass(route: Route, entry: Entry, now: int) -> bool:
-    """Whether an alarm may be told at this time of the day."""
-    quiet = route.quiet
-    if quiet is None or quiet.until(now) is None:
-        return True
-    return quiet.critical == "pass" and entry.alarm.is_critical and entry.alarm.cleared_at is None
-
-
-def _room_at(route: Route, progress: Progress, now: int) -> int:
-    """When the limit lets a notification pass."""
-    if route.limit is None:
-        return now
-    most, period = route.limit
-    recent = [at for at in progress.sent if at > now - period]
-    return now if len(recent) < most else recent[-most] + period
-
-
-def _hold(
-    progress: Progress, entries: Sequence[Entry], now: int, *, quiet: bool = False, limited: bool = False
-) -> None:
-    if not entries:
-        return
-    held = progress.held or Held(now)
-    known = set(held.members)
-    held.members += [e.alarm.anomaly_id for e in entries if e.alarm.anomaly_id not in known]
-    progress.held = replace(held, quiet=held.quiet or quiet, limited=held.limited or limited)
-
-
-def _why_held(held: Held, route: Route, words: Words, count: int) -> str:
-    reasons = []
-    if held.quiet:
-        reasons.append("quiet hours")
-    if held.limited and route.limit is not None:
-        period = format_duration(route.limit.period_us / 1e6)
-        reasons.append(f"the limit of {route.limit.most} notifications in {period}")
-    return (
-        f"Held back since {time_text(held.since, words.zone)} by {' and '.join(reasons)}: {count} anomalies."
-    )

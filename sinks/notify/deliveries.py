@@ -23,9 +23,6 @@ _LOOK_SECONDS = 1.0  # how often the outbox is looked at for what another worker
 _CLEAN_SECONDS = 3600.0
 _KEPT_DAYS = 30.0
 
-Work = Callable[[Callable[[psycopg.Connection], object]], object]
-"""Runs something over the database connection."""
-
 
 @dataclass(frozen=True, slots=True)
 class Patience:

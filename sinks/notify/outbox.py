@@ -122,18 +122,17 @@ class Outbox:
         """The target has it; False: the lease was lost meanwhile."""
         return connection.execute(_SENT, (claim.number, claim.lease)).rowcount == 1
 
-    def failed(self, connection: psycopg.Connection, claim: Claim, error: str) -> bool:
-        """It is given up."""
-        return connection.execute(_FAILED, (error, claim.number, claim.lease)).rowcount == 1
+    def failed(self, connection: psycopg.Connection, claim: Claim, error: str) -> None:
+        """It is given up, unless the lease was lost meanwhile: then whoever has it decides."""
+        connection.execute(_FAILED, (error, claim.number, claim.lease))
 
-    def again(self, connection: psycopg.Connection, claim: Claim, error: str, pause: float) -> bool:
-        """It is tried again after `pause` seconds."""
-        values = (timedelta(seconds=pause), error, claim.number, claim.lease)
-        return connection.execute(_AGAIN, values).rowcount == 1
+    def again(self, connection: psycopg.Connection, claim: Claim, error: str, pause: float) -> None:
+        """It is tried again after `pause` seconds, unless the lease was lost meanwhile."""
+        connection.execute(_AGAIN, (timedelta(seconds=pause), error, claim.number, claim.lease))
 
-    def clean(self, connection: psycopg.Connection, days: float) -> int:
-        """Let go what was settled so many days ago; how many."""
-        return connection.execute(_CLEAN, (self._sink, timedelta(days=days))).rowcount
+    def clean(self, connection: psycopg.Connection, days: float) -> None:
+        """Let go what was settled so many days ago."""
+        connection.execute(_CLEAN, (self._sink, timedelta(days=days)))
 
     def unsettled(self, connection: psycopg.Connection) -> dict[str, int]:
         """How many are pending and sending."""

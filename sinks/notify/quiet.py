@@ -1,11 +1,10 @@
 """Quiet hours: stretches of local time, on some days of the week."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_US = timedelta(microseconds=1)
+from schemas.times import to_datetime, to_us
 
 
 def quiet_until(now: int, start: time, end: time, days: Sequence[int], zone: ZoneInfo) -> int | None:
@@ -18,7 +17,7 @@ def quiet_until(now: int, start: time, end: time, days: Sequence[int], zone: Zon
         days: days of the week on which they begin, 0 is Monday.
         zone: whose clock is meant; on days of changed clocks the hours are as the clock on the wall says.
     """
-    for begin, over in _stretches(_EPOCH + now * _US, start, end, days, zone):
+    for begin, over in _stretches(to_datetime(now), start, end, days, zone):
         if begin <= now < over:
             return over
     return None
@@ -31,8 +30,4 @@ def _stretches(
     for day in (today - timedelta(days=1), today):
         if day.weekday() in days:
             last = day if end > start else day + timedelta(days=1)
-            yield _us(datetime.combine(day, start, zone)), _us(datetime.combine(last, end, zone))
-
-
-def _us(at: datetime) -> int:
-    return (at.astimezone(UTC) - _EPOCH) // _US
+            yield to_us(datetime.combine(day, start, zone)), to_us(datetime.combine(last, end, zone))

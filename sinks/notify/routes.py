@@ -13,7 +13,7 @@ from schemas.readings import AnomalySeverity
 from schemas.settings_kinds import Duration, Section
 from sinks.notify.alarms import RANKS, Alarm
 from sinks.notify.quiet import quiet_until
-from sinks.notify.text import ALARM_FIELDS, require_template
+from sinks.notify.text import ALARM_FIELDS, Words, require_template
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -61,9 +61,7 @@ def _zone(value: Any) -> Any:
         return value
     try:
         return ZoneInfo(str(value))
-    except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError("expected a time zone as Europe/Berlin") from None
-    except KeyError:
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         raise ValueError("expected a time zone as Europe/Berlin") from None
 
 
@@ -212,6 +210,10 @@ class Routes(NamedTuple):
     def route(self, name: str) -> Route | None:
         """The route of a name."""
         return next((route for route in self.routes if route.name == name), None)
+
+    def words_of(self, route: Route, dashboard: str) -> Words:
+        """How a route speaks; `dashboard` is its address, empty for none."""
+        return Words(route.name, self.zone, dashboard, route.title, route.line, route.body)
 
     def taken(self, alarm: Alarm) -> list[Route]:
         """The routes that an alarm takes: the first that fits, and on as long as they say `continue`."""

@@ -20,6 +20,10 @@ from sinks.notify.text import Told, Words, write
 _THREADS = 8
 
 
+class UnknownRouteError(ConfigError):
+    """The routes file has no route of this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class SampleResult:
     """What became of a sample: `address` and `error` have nothing secret in them."""
@@ -37,19 +41,14 @@ def send_samples(
     """Send a sample to the targets of a route, or of all routes; blocks until each has answered.
 
     Raises:
-        ConfigError: there is no such route, or Apprise does not know what a target means.
+        UnknownRouteError: there is no such route.
+        ConfigError: Apprise does not know what a target means.
     """
-    chosen = routes.routes
-    if route_name is not None:
-        route = routes.route(route_name)
-        if route is None:
-            names = ", ".join(each.name for each in routes.routes)
-            raise ConfigError(f"there is no route {route_name!r}", f"There are {names}.")
-        chosen = (route,)
+    chosen = routes.routes if route_name is None else (_route(routes, route_name),)
     targets = targets_of(settings, routes)
     dashboard = settings.notify.dashboard_url or ""
     jobs = [
-        (route.name, targets[name], _letter(_words(route, routes, dashboard), clock))
+        (route.name, targets[name], _letter(routes.words_of(route, dashboard), clock))
         for route in chosen
         for name in route.targets
     ]
@@ -67,6 +66,14 @@ def send_sample_to(settings: Settings, url: SecretStr, clock: Clock) -> SampleRe
     return result
 
 
+def _route(routes: Routes, name: str) -> Route:
+    route = routes.route(name)
+    if route is None:
+        names = ", ".join(each.name for each in routes.routes)
+        raise UnknownRouteError(f"there is no route {name!r}", f"There are {names}.")
+    return route
+
+
 def _send(jobs: Sequence[tuple[str, Target, Letter]]) -> list[SampleResult]:
     def one(job: tuple[str, Target, Letter]) -> SampleResult:
         route, target, letter = job
@@ -75,10 +82,6 @@ def _send(jobs: Sequence[tuple[str, Target, Letter]]) -> list[SampleResult]:
 
     with ThreadPoolExecutor(_THREADS, "notify-test") as pool:
         return list(pool.map(one, jobs))
-
-
-def _words(route: Route, routes: Routes, dashboard: str) -> Words:
-    return Words(route.name, routes.zone, dashboard, route.title, route.line, route.body)
 
 
 def _letter(words: Words, clock: Clock) -> Letter:

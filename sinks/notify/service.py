@@ -1,13 +1,13 @@
 """`sink notify` put together from the settings."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from schemas.codec import Codec
 from schemas.errors import ConfigError
-from schemas.kafka import Publisher, client_config
+from schemas.kafka import client_config
 from schemas.settings import Settings
-from sinks.dead_letters import DeadLetter, dead_letter_office
+from sinks.dead_letters import dead_letter_office_of
 from sinks.kafka import consumer_defaults
 from sinks.notify.decide import Decider
 from sinks.notify.deliveries import Patience
@@ -15,7 +15,7 @@ from sinks.notify.routes import Routes
 from sinks.notify.routes_file import read_routes
 from sinks.notify.targets import Target
 from sinks.notify.worker import NotifyOptions, NotifyWorker
-from sinks.timescale.connection import connector
+from sinks.timescale.connection import connector_of
 
 
 def routes_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Routes:
@@ -63,8 +63,6 @@ def notify_sink(
     """
     routes = routes_of(settings)
     targets = targets_of(settings, routes)
-    if settings.database.url is None:
-        raise ConfigError("database.url is not set", "Set SIGMAWATCH_DATABASE__URL or --database.")
     chosen = settings.notify
     options = NotifyOptions(
         group=chosen.group,
@@ -74,15 +72,11 @@ def notify_sink(
         lease_seconds=lease_seconds,
         migrate=migrate,
     )
-    connect = connector(
-        settings.database.url,
-        name="sigmawatch-notify",
-        connect_timeout=max(1, round(settings.database.connect_timeout)),
-    )
     return NotifyWorker(
-        options, codec, connect, decider_of(settings, routes), targets, _dead_letters(settings, chosen.group)
+        options,
+        codec,
+        connector_of(settings, name="sigmawatch-notify"),
+        decider_of(settings, routes),
+        targets,
+        dead_letter_office_of(settings, chosen.group),
     )
-
-
-def _dead_letters(settings: Settings, group: str) -> Callable[[Sequence[DeadLetter]], None]:
-    return dead_letter_office(lambda: Publisher(client_config(settings.kafka)), group)

@@ -100,7 +100,7 @@ class State:
         return self.progress.setdefault(name, Progress())
 
     def entry(self, route: str, anomaly_id: str) -> Entry | None:
-        """An alarm on a route; say `touch` after changing it."""
+        """An alarm on a route; `put` it back after changing it."""
         return self.entries.get((route, anomaly_id))
 
     def put(self, route: str, entry: Entry) -> None:

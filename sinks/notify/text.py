@@ -4,14 +4,13 @@ import difflib
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from schemas.durations import format_duration
+from schemas.times import to_datetime
 from sinks.notify.alarms import RANKS, Alarm
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINES = 20
 """Alarms that are described one by one; of the others only their number is said."""
 
@@ -205,6 +204,6 @@ def _number(value: float | None) -> str:
 def time_text(us: int, zone: ZoneInfo) -> str:
     """A time for people."""
     try:
-        return (_EPOCH + timedelta(microseconds=us)).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return to_datetime(us).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
     except (OverflowError, ValueError):
         return f"{us} us"

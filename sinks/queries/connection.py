@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
-from schemas.errors import SigmawatchError
+from schemas.errors import SigmawatchError, first_line
+from sinks.timescale.connection import connection_options
 
 
 class DatabaseAwayError(SigmawatchError):
@@ -33,7 +33,7 @@ def reader(
     Raises:
         psycopg.OperationalError: the database does not answer, or refuses us.
     """
-    connection = psycopg.connect(url.get_secret_value(), autocommit=True, **_options(name, connect_timeout))
+    connection = psycopg.connect(url.get_secret_value(), **connection_options(name, connect_timeout))
     try:
         _configure(connection, timeout_seconds)
     except BaseException:
@@ -61,7 +61,7 @@ class Readers:
         self._wait = min(timeout_seconds, 5.0)
         self._pool = ConnectionPool(
             url.get_secret_value(),
-            kwargs={"autocommit": True, **_options("sigmawatch-api", connect_timeout)},
+            kwargs=connection_options("sigmawatch-api", connect_timeout),
             min_size=0,
             max_size=size,
             open=False,
@@ -103,28 +103,13 @@ class Readers:
             ) from None
         except psycopg.errors.InsufficientPrivilege as error:
             raise DatabaseAwayError(
-                f"the database refuses to be read: {next(iter(str(error).splitlines()))}",
+                f"the database refuses to be read: {first_line(error)}",
                 "Grant SELECT to its user.",
             ) from None
         except psycopg.OperationalError as error:
-            line = next(iter(str(error).splitlines()), type(error).__name__)
             raise DatabaseAwayError(
-                f"the database does not answer: {line}", "Try again in a moment."
+                f"the database does not answer: {first_line(error)}", "Try again in a moment."
             ) from None
-
-
-def _options(name: str, connect_timeout: int) -> dict[str, Any]:
-    return {
-        "connect_timeout": connect_timeout,
-        "application_name": name,
-        "client_encoding": "utf8",
-        # Poolers dislike prepared statements, and a plan for all parameters knows nothing of the chunks asked for.
-        "prepare_threshold": None,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 4,
-        "tcp_user_timeout": 30_000,
-    }
 
 
 def _configure(connection: psycopg.Connection, timeout_seconds: float) -> None:

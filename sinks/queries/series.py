@@ -10,6 +10,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from schemas.errors import InputError
+from schemas.times import floor
 from sinks.queries.query import Query
 
 MOST_PIXELS = 10_000
@@ -44,6 +45,19 @@ _EACH = """
 SELECT time, value, value, value, 1, (fault IS NOT NULL)::int FROM readings
 WHERE device_id = %(device)s AND metric = %(metric)s AND time >= %(begin)s AND time < %(end)s
 ORDER BY time LIMIT %(limit)s
+"""
+
+_END = "SELECT {end}(time) FROM readings WHERE device_id = %(device)s AND metric = %(metric)s"
+# The hours of a year are read in some 20 ms; of minutes, sixty times as many, only those of one hour are.
+_FIRST_HOUR = """
+SELECT min(hour) FROM readings_hourly
+WHERE device_id = %(device)s AND metric = %(metric)s AND (%(before)s::timestamptz IS NULL OR hour < %(before)s)
+"""
+_LAST_HOUR = "SELECT max(hour) FROM readings_hourly WHERE device_id = %(device)s AND metric = %(metric)s"
+_LAST_MINUTE = """
+SELECT max(minute) FROM readings_by_minute
+WHERE device_id = %(device)s AND metric = %(metric)s
+  AND minute >= %(hour)s AND minute < %(hour)s::timestamptz + interval '1 hour'
 """
 
 # Views of the same name are computed from all readings on servers that keep no rollups; they must not be asked for a series.
@@ -206,10 +220,41 @@ def series_buckets(
     return Buckets(width, source, columns[0], low, high, mean, count, labelled)
 
 
-def extent(connection: psycopg.Connection, device_id: str, metric: str) -> tuple[datetime, datetime] | None:
-    """(time of a series' first reading, of its last), None where it has none."""
-    query = (
-        """SELECT min(time), max(time) FROM readings WHERE device_id = %(device)s AND metric = %(metric)s"""
-    )
-    ((first, last),) = Query(query, {"device": device_id, "metric": metric}).rows(connection)
-    return None if first is None else (first, last)
+def oldest(
+    connection: psycopg.Connection, device_id: str, metric: str, abilities: Abilities
+) -> datetime | None:
+    """Time of a series' first reading, None where it has none.
+
+    Where that was dropped for its age: the beginning of the first hour that is kept of it, so that no bucket is cut.
+    """
+    series = {"device": device_id, "metric": metric}
+    first: datetime | None
+    ((first,),) = Query(_END.format(end="min"), series).rows(connection)
+    if "readings_hourly" not in abilities.rollups:
+        return first
+    # Of the first reading's own hour the reading says more.
+    before = None if first is None else floor(first, timedelta(hours=1))
+    hour: datetime | None
+    ((hour,),) = Query(_FIRST_HOUR, {**series, "before": before}).rows(connection)
+    return hour or first
+
+
+def newest(
+    connection: psycopg.Connection, device_id: str, metric: str, abilities: Abilities
+) -> datetime | None:
+    """Time of a series' last reading, None where it has none.
+
+    Where that was dropped for its age: the beginning of the last minute, or hour, that is kept of it.
+    """
+    series: dict[str, object] = {"device": device_id, "metric": metric}
+    last: datetime | None
+    ((last,),) = Query(_END.format(end="max"), series).rows(connection)
+    if last is not None or "readings_hourly" not in abilities.rollups:
+        return last
+    hour: datetime | None
+    ((hour,),) = Query(_LAST_HOUR, series).rows(connection)
+    if hour is None or "readings_by_minute" not in abilities.rollups:
+        return hour
+    minute: datetime | None
+    ((minute,),) = Query(_LAST_MINUTE, series | {"hour": hour}).rows(connection)
+    return minute or hour

@@ -4,24 +4,25 @@ Never a reading that is not rolled up. Functions of a connection in autocommit m
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import cast
 
 import psycopg
 from psycopg import sql
 
 from schemas.failpoints import fail_point
+from schemas.times import floor
 from sinks.timescale import rollups
+from sinks.timescale.connection import one_row
 from sinks.timescale.rollups import ROLLUPS, Rollup, Tell, rollup_state
 
 _ROWS_AT_ONCE = 50_000
 _DAY = timedelta(days=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def day_before(now: datetime, age: float) -> datetime:
     """The beginning of the day (UTC) that is `age` seconds ago: whole days are dropped."""
-    moment = now - timedelta(seconds=age)
-    return moment - (moment - _EPOCH) % _DAY
+    return floor(now - timedelta(seconds=age), _DAY)
 
 
 def droppable_before(
@@ -36,15 +37,16 @@ def droppable_before(
         chunked: it lies in chunks, of which whole ones are dropped.
     """
     if chunked:
-        row = connection.execute(
+        (end,) = one_row(
+            connection,
             """SELECT max(range_end) FROM timescaledb_information.chunks
                WHERE format('%%I.%%I', hypertable_schema, hypertable_name)::regclass = %s::regclass AND range_end <= %s""",
-            (table, bound),
-        ).fetchone()
-        return row[0] if row else None
+            *(table, bound),
+        )
+        return cast("datetime | None", end)
     oldest = sql.SQL("SELECT min({}) < %s FROM {}").format(_time_of(table), sql.Identifier(table))
-    row = connection.execute(oldest, (bound,)).fetchone()
-    return bound if row and row[0] else None
+    (is_old,) = one_row(connection, oldest, bound)
+    return bound if is_old else None
 
 
 def drop_readings(
@@ -101,12 +103,13 @@ def _rolled_up(connection: psycopg.Connection, bound: datetime) -> bool:
     state = rollup_state(connection)
     if any((before := state.before(rollup)) is None or before < bound for rollup in ROLLUPS):
         return False
-    waiting = connection.execute(
+    (waiting,) = one_row(
+        connection,
         """SELECT count(*) FROM rollup_mark
            WHERE first_hour < %s AND last_hour >= (SELECT dropped_before FROM maintenance)""",
-        (bound,),
-    ).fetchone()
-    return waiting == (0,)
+        bound,
+    )
+    return bool(waiting == 0)
 
 
 def _drop(connection: psycopg.Connection, table: str, bound: datetime, *, chunked: bool) -> int:

@@ -5,14 +5,14 @@ Functions of a connection; they block as long as the server takes, and raise psy
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from schemas.times import to_datetime, to_us
+
 _DATABASE_EPOCH_US = 946_684_800_000_000
 """2000-01-01, from which PostgreSQL's binary timestamps count."""
 
@@ -106,8 +106,8 @@ def readings_of(
     query = _READINGS.format(
         device=sql.Literal(series.device_id),
         metric=sql.Literal(series.metric),
-        begin=sql.Literal(_time(begin_us)),
-        end=sql.Literal(_time(end_us)),
+        begin=sql.Literal(to_datetime(begin_us)),
+        end=sql.Literal(to_datetime(end_us)),
     )
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         pending = bytearray()
@@ -131,11 +131,11 @@ def anomalous_times(
     parameters = {
         "device": series.device_id,
         "metric": series.metric,
-        "begin": _time(begin_us),
-        "end": _time(end_us),
+        "begin": to_datetime(begin_us),
+        "end": to_datetime(end_us),
     }
     rows = connection.execute(_ANOMALOUS.encode(), parameters).fetchall()
-    return np.array([[_us(opened), _us(cleared)] for opened, cleared in rows], np.int64).reshape(-1, 2)
+    return np.array([[to_us(opened), to_us(cleared)] for opened, cleared in rows], np.int64).reshape(-1, 2)
 
 
 def _history(packed: bytearray, at: int, rows: int) -> History:
@@ -145,11 +145,3 @@ def _history(packed: bytearray, at: int, rows: int) -> History:
         found["value"].astype(np.float64),
         found["faulty"].astype(np.bool_),
     )
-
-
-def _time(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
-
-
-def _us(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)

@@ -12,14 +12,17 @@ from datetime import datetime
 import psycopg
 import structlog
 
-from schemas.errors import DatabaseError
+from schemas.errors import DatabaseError, first_line
 from sinks.timescale import rollups
+from sinks.timescale.connection import one_row
 from sinks.timescale.dropping import day_before, drop_readings, drop_rollup, droppable_before
 from sinks.timescale.migrate import Strength, require_current
 from sinks.timescale.policies import Ages, apply_policies
 from sinks.timescale.rollups import HOURS, MINUTES, ROLLUPS, Rollup, Tell
+from sinks.timescale.verdicts import needing_rights
 
 _LOG = structlog.get_logger(__name__)
+_AS_OWNER = "Run `sigmawatch db maintain` as the tables' owner, the migrator."
 _ALONE = "hashtextextended('sigmawatch db maintain', 0)"
 
 
@@ -75,7 +78,7 @@ def maintain(
     """
     strength = require_current(connection)
     done = Maintained(strength)
-    with _explained(), _alone(connection) as mine:
+    with needing_rights(_AS_OWNER), _explained(), _alone(connection) as mine:
         if not mine:
             done.busy = True
         elif strength is Strength.COMMUNITY:
@@ -137,14 +140,13 @@ def _droppable(
     targets: dict[Rollup, datetime | None],
 ) -> Iterator[tuple[str, datetime]]:
     """(table, up to where) of what is old enough; of readings, what is rolled up by then."""
-    row = connection.execute("SELECT clock_timestamp()").fetchone()
-    assert row is not None
+    (now,) = one_row(connection, "SELECT clock_timestamp()")
     chunked = strength >= Strength.APACHE
     kept = {"readings": ages.keep_readings, MINUTES.table: ages.keep_minutes, HOURS.table: ages.keep_hours}
     for table, age in kept.items():
         if age is None:
             continue
-        bound = day_before(row[0], age)
+        bound = day_before(now, age)
         if table == "readings":
             done = [target for target in targets.values() if target is not None]
             if not done:
@@ -158,8 +160,7 @@ def _droppable(
 @contextmanager
 def _alone(connection: psycopg.Connection) -> Iterator[bool]:
     """Whether no other process is at it; it is kept out until the end."""
-    row = connection.execute(f"SELECT pg_try_advisory_lock({_ALONE})".encode()).fetchone()
-    mine = bool(row and row[0])
+    (mine,) = one_row(connection, f"SELECT pg_try_advisory_lock({_ALONE})")
     try:
         yield mine
     finally:
@@ -171,13 +172,8 @@ def _alone(connection: psycopg.Connection) -> Iterator[bool]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseError(
-            f"the database user lacks a right: {str(error).splitlines()[0]}",
-            "Run `sigmawatch db maintain` as the tables' owner, the migrator.",
-        ) from error
     except psycopg.errors.InvalidParameterValue as error:
         raise DatabaseError(
-            f"the database refuses a policy: {str(error).splitlines()[0]}",
+            f"the database refuses a policy: {first_line(error)}",
             "See database.keep_readings, keep_minutes, keep_hours and compress_after.",
         ) from error

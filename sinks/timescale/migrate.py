@@ -21,7 +21,8 @@ from itertools import pairwise
 import psycopg
 import structlog
 
-from schemas.errors import DatabaseError
+from schemas.errors import DatabaseError, first_line
+from sinks.timescale.verdicts import needing_rights
 
 _LOG = structlog.get_logger(__name__)
 
@@ -324,7 +325,7 @@ def _gain_extension(connection: psycopg.Connection) -> None:
             connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
             return
     except _NO_EXTENSION as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
     _LOG.warning(
         "TimescaleDB is installed on the server but not in this database",
         reason=reason,
@@ -347,20 +348,16 @@ def _locked(connection: psycopg.Connection) -> Iterator[None]:
 def _explained() -> Iterator[None]:
     """Turn what the server refuses for good into one line with a remedy."""
     try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseError(
-            f"the database user lacks a right: {str(error).splitlines()[0]}",
-            "Grant it CREATE on the schema, or let its owner run `sigmawatch db migrate`.",
-        ) from error
+        with needing_rights("Grant it CREATE on the schema, or let its owner run `sigmawatch db migrate`."):
+            yield
     except psycopg.errors.InvalidAuthorizationSpecification as error:
         # To psycopg this is the same class as an outage.
         raise DatabaseError(
-            f"the database refuses a policy: {str(error).splitlines()[0]}",
+            f"the database refuses a policy: {first_line(error)}",
             "TimescaleDB runs policies as the tables' owner: let that role log in (ALTER ROLE ... LOGIN).",
         ) from error
     except (psycopg.errors.ProgrammingError, psycopg.errors.NotSupportedError) as error:
         raise DatabaseError(
-            f"the database refuses a migration: {str(error).splitlines()[0]}",
+            f"the database refuses a migration: {first_line(error)}",
             "See the server's log; an empty database always works.",
         ) from error

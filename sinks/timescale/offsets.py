@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from schemas.errors import DatabaseError
 from sinks.logs import Counts, LogId
 
 # "The rows of these logs": arrays bound as parameters, one element a log.
@@ -58,9 +59,10 @@ def read(connection: psycopg.Connection, sink: str, logs: Iterable[LogId]) -> di
     return {LogId(topic, topic_id, partition): offset for topic, topic_id, partition, offset in rows}
 
 
-def create(connection: psycopg.Connection, sink: str, starts: Mapping[LogId, int]) -> None:
-    """Rows for logs met for the first time, at their earliest offset; existing rows stay as they are."""
+def enter(connection: psycopg.Connection, sink: str, starts: Mapping[LogId, int]) -> dict[LogId, int]:
+    """Where logs stand; those met for the first time are entered at `starts`, their earliest offsets."""
     connection.execute(_CREATE, {"sink": sink, **_columns(starts), "offsets": list(starts.values())})
+    return read(connection, sink, starts)
 
 
 def lock(connection: psycopg.Connection, sink: str, logs: Iterable[LogId]) -> dict[LogId, int]:
@@ -69,8 +71,12 @@ def lock(connection: psycopg.Connection, sink: str, logs: Iterable[LogId]) -> di
     return {LogId(topic, topic_id, partition): offset for topic, topic_id, partition, offset in rows}
 
 
-def advance(connection: psycopg.Connection, sink: str, moves: list[Move]) -> int:
-    """Move the logs that still stand at their `first`, and add their counts; how many moved."""
+def advance(connection: psycopg.Connection, sink: str, moves: list[Move]) -> None:
+    """Move logs that this transaction has locked and found at their `first`, and add their counts.
+
+    Raises:
+        DatabaseError: one of them stands elsewhere all the same.
+    """
     cursor = connection.execute(
         _ADVANCE,
         {
@@ -84,12 +90,13 @@ def advance(connection: psycopg.Connection, sink: str, moves: list[Move]) -> int
             "dead_letters": [move.counts.dead_letters for move in moves],
         },
     )
-    return cursor.rowcount
+    if cursor.rowcount != len(moves):
+        raise DatabaseError("a locked fence moved", "Does a trigger or rule change sink_offset?")
 
 
-def reset(connection: psycopg.Connection, sink: str, log: LogId, position: int, to: int) -> bool:
-    """Put a log that stands at `position` to `to`, where Kafka no longer has what comes next; False: it moved."""
-    cursor = connection.execute(
+def reset(connection: psycopg.Connection, sink: str, log: LogId, position: int, to: int) -> int:
+    """Put a log that stands at `position` to `to`, where Kafka no longer has what comes next; where it stands now."""
+    connection.execute(
         _RESET,
         {
             "sink": sink,
@@ -100,7 +107,7 @@ def reset(connection: psycopg.Connection, sink: str, log: LogId, position: int, 
             "to": to,
         },
     )
-    return cursor.rowcount == 1
+    return read(connection, sink, [log])[log]
 
 
 def _columns(logs: Iterable[LogId]) -> dict[str, list[str] | list[int]]:

@@ -6,12 +6,13 @@ A policy that the settings say nothing about stays as it is: somebody may have s
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from schemas.settings_database import DatabaseSettings
+from sinks.timescale.connection import one_row
 
 _DAY = timedelta(days=1)
 
@@ -216,17 +217,18 @@ def _refresh(connection: psycopg.Connection, policy: Policy, start: timedelta) -
 
 def _age_of_readings(connection: psycopg.Connection) -> timedelta:
     """Whole days since the oldest chunk of readings began."""
-    row = connection.execute(
+    (age,) = one_row(
+        connection,
         """SELECT coalesce(date_trunc('day', justify_hours(clock_timestamp() - min(range_start))), INTERVAL '0')
            FROM timescaledb_information.chunks
-           WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = 'readings'::regclass"""
-    ).fetchone()
-    return row[0] if row else timedelta(0)
+           WHERE format('%%I.%%I', hypertable_schema, hypertable_name)::regclass = %s::regclass""",
+        "readings",
+    )
+    return cast("timedelta", age)
 
 
 def _interval(connection: psycopg.Connection, text: str | None) -> timedelta | None:
-    row = connection.execute("SELECT %s::interval", (text,)).fetchone()
-    return row[0] if row else None
+    return cast("timedelta | None", one_row(connection, "SELECT %s::interval", text)[0])
 
 
 def _days(length: timedelta) -> str:

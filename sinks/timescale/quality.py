@@ -5,12 +5,12 @@ Functions of a connection; they block as long as the server takes, and raise psy
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from schemas.times import to_datetime, to_us
 
 # The usual interval is the median over the first hundred readings of the stretch: a mean would count silences in. The first
 # reading ever is at the beginning of the primary key; no scan.
@@ -125,9 +125,9 @@ def devices_between(connection: psycopg.Connection, begin_us: int, end_us: int) 
     return [
         StoredDevice(
             device_id,
-            _us(ever),
-            _us(first),
-            _us(last),
+            to_us(ever),
+            to_us(first),
+            to_us(last),
             0 if gap is None else _length_us(gap),
             int(readings),
         )
@@ -148,7 +148,7 @@ def faults_between(
     merges = [timedelta(microseconds=merge) for merge in merge_us.values()]
     parameters = _between(begin_us, end_us) | {"devices": list(merge_us), "merges": merges}
     return [
-        StoredFault(device_id, fault, _us(first), _us(last), frozenset(metrics))
+        StoredFault(device_id, fault, to_us(first), to_us(last), frozenset(metrics))
         for device_id, fault, first, last, metrics in _rows(connection, _FAULTS, parameters)
     ]
 
@@ -156,7 +156,7 @@ def faults_between(
 def episodes_between(connection: psycopg.Connection, begin_us: int, end_us: int) -> list[StoredEpisode]:
     """The episodes that opened in begin <= time < end, by time."""
     return [
-        StoredEpisode(device_id, metric, kind, _us(opened), None if cleared is None else _us(cleared))
+        StoredEpisode(device_id, metric, kind, to_us(opened), None if cleared is None else to_us(cleared))
         for device_id, metric, kind, opened, cleared in _rows(
             connection, _EPISODES, _between(begin_us, end_us)
         )
@@ -170,8 +170,8 @@ def silent(connection: psycopg.Connection, episodes: Sequence[StoredEpisode]) ->
     parameters = {
         "devices": [episode.device_id for episode in episodes],
         "metrics": [episode.metric for episode in episodes],
-        "opened": [_time(episode.opened_us) for episode in episodes],
-        "cleared": [None if one.cleared_us is None else _time(one.cleared_us) for one in episodes],
+        "opened": [to_datetime(episode.opened_us) for episode in episodes],
+        "cleared": [None if one.cleared_us is None else to_datetime(one.cleared_us) for one in episodes],
     }
     found = {int(number) for (number,) in _rows(connection, _SILENT, parameters)}
     return [number in found for number in range(1, len(episodes) + 1)]
@@ -180,7 +180,7 @@ def silent(connection: psycopg.Connection, episodes: Sequence[StoredEpisode]) ->
 def now_us(connection: psycopg.Connection) -> int:
     """The database's clock."""
     ((now,),) = _rows(connection, "SELECT clock_timestamp()", {})
-    return _us(now)
+    return to_us(now)
 
 
 def _rows(connection: psycopg.Connection, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -188,15 +188,7 @@ def _rows(connection: psycopg.Connection, query: str, parameters: dict[str, Any]
 
 
 def _between(begin_us: int, end_us: int) -> dict[str, Any]:
-    return {"begin": _time(begin_us), "end": _time(end_us)}
-
-
-def _time(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
-
-
-def _us(time: datetime) -> int:
-    return _length_us(time - _EPOCH)
+    return {"begin": to_datetime(begin_us), "end": to_datetime(end_us)}
 
 
 def _length_us(length: timedelta) -> int:

@@ -17,6 +17,8 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from schemas.errors import DatabaseError
+from sinks.timescale.connection import one_row
+from sinks.timescale.verdicts import needing_rights
 
 KINDS = ("migrator", "writer", "reader")
 
@@ -33,6 +35,8 @@ _WRITING = {
 }
 _REMEMBERED = "SELECT, INSERT, UPDATE, DELETE"
 _VIEWS = frozenset({"v", "m"})
+_WITH_SET = 160_000
+"""Since PostgreSQL 16 who makes a role is a member of it that may not act as it."""
 
 _RELATIONS = """
 SELECT c.relname, c.relkind::text, r.rolname FROM pg_class AS c
@@ -76,17 +80,12 @@ def set_up_roles(connection: psycopg.Connection, roles: Roles) -> list[str]:
     Raises:
         DatabaseError: a right is missing, or a new role has no password.
     """
-    try:
-        with connection.transaction():
-            done = [_create(connection, roles, kind, name) for kind, name in roles.named().items()]
-            _join(connection, roles)
-            done += _own(connection, roles)
-            _grant(connection, roles)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseError(
-            f"the database user lacks a right: {str(error).splitlines()[0]}",
-            "Let a superuser, or the tables' owner with CREATEROLE, run `sigmawatch db roles`.",
-        ) from None
+    remedy = "Let a superuser, or the tables' owner with CREATEROLE, run `sigmawatch db roles`."
+    with needing_rights(remedy), connection.transaction():
+        done = [_create(connection, roles, kind, name) for kind, name in roles.named().items()]
+        _join(connection, roles)
+        done += _own(connection, roles)
+        _grant(connection, roles)
     return [line for line in done if line]
 
 
@@ -120,12 +119,8 @@ def _verifier(connection: psycopg.Connection, name: str, password: SecretStr) ->
     ).decode()
 
 
-_WITH_SET = 160_000
-
-
 def _join(connection: psycopg.Connection, roles: Roles) -> None:
     """Who is no superuser must be a member of the role to hand it anything."""
-    # Since PostgreSQL 16 who makes a role is a member of it that may not act as it.
     kind = "SET" if connection.info.server_version >= _WITH_SET else "MEMBER"
     row = connection.execute(
         "SELECT pg_has_role(current_user, %s, %s), current_user", (roles.migrator, kind)
@@ -136,7 +131,7 @@ def _join(connection: psycopg.Connection, roles: Roles) -> None:
 
 def _own(connection: psycopg.Connection, roles: Roles) -> list[str]:
     """Give the migrator the schema's rights, tables, views and functions, and the policies."""
-    (database, schema) = _row(connection, "SELECT current_database(), current_schema()")
+    (database, schema) = one_row(connection, "SELECT current_database(), current_schema()")
     _run(
         connection,
         "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role}",
@@ -157,13 +152,13 @@ def _own(connection: psycopg.Connection, roles: Roles) -> list[str]:
         )
         _run(connection, f"ALTER {what} {{name}} OWNER TO {{role}}", name=name, role=roles.migrator)
     for function in ("mark_rollups", "mark_rollup_of_row"):
-        if _row(connection, "SELECT to_regproc(%s) IS NOT NULL", function)[0]:
+        if one_row(connection, "SELECT to_regproc(%s) IS NOT NULL", function)[0]:
             _run(connection, "ALTER FUNCTION {name} OWNER TO {role}", name=function, role=roles.migrator)
     return [f"{roles.migrator} owns {len(moved)} tables and views"] if moved else []
 
 
 def _grant(connection: psycopg.Connection, roles: Roles) -> None:
-    (database, schema) = _row(connection, "SELECT current_database(), current_schema()")
+    (database, schema) = one_row(connection, "SELECT current_database(), current_schema()")
     names = {
         "database": database,
         "schema": schema,
@@ -195,20 +190,14 @@ def _grant(connection: psycopg.Connection, roles: Roles) -> None:
 
 def _is_aggregate(connection: psycopg.Connection, name: str) -> bool:
     """Whether a view is a continuous aggregate."""
-    if not _row(
+    if not one_row(
         connection, "SELECT to_regclass('timescaledb_information.continuous_aggregates') IS NOT NULL"
     )[0]:
         return False
     query = "SELECT count(*) FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema() AND view_name = %s"
-    return bool(_row(connection, query, name)[0])
+    return bool(one_row(connection, query, name)[0])
 
 
 def _run(connection: psycopg.Connection, statement: str, **names: str) -> None:
     identifiers = {key: sql.Identifier(name) for key, name in names.items()}
     connection.execute(sql.SQL(statement).format(**identifiers))
-
-
-def _row(connection: psycopg.Connection, query: str, *parameters: object) -> tuple:  # type: ignore[type-arg]
-    row = connection.execute(query.encode(), parameters).fetchone()
-    assert row is not None, "a query of one row"
-    return row

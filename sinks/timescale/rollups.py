@@ -12,19 +12,20 @@ Functions of a connection in autocommit mode; they block as long as the server t
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import psycopg
 from psycopg import sql
 
 from schemas.failpoints import fail_point
+from schemas.times import floor
+from sinks.timescale.connection import one_row
 from sinks.timescale.marks import Mark, Stretch, clipped, stretches_of
 
 WATCH_LOCK = "pg_advisory_xact_lock(hashtextextended('sigmawatch watched_before', 0))"
 """Alone; the trigger's function takes the same lock shared."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAG = timedelta(minutes=2)
 """Readings are usually stored by then; what comes later costs a mark."""
 _MARKS_AT_ONCE = 1_000
@@ -60,7 +61,7 @@ class Rollup:
 
     def floor(self, moment: datetime) -> datetime:
         """The beginning of the bucket that a time is in."""
-        return moment - (moment - _EPOCH) % self.length
+        return floor(moment, self.length)
 
 
 MINUTES = Rollup("readings_by_minute", "rollup_minutes", "minute", "minutes_before", timedelta(minutes=1))
@@ -102,21 +103,23 @@ class RollupState:
 
 def kept_as_tables(connection: psycopg.Connection) -> bool:
     """Whether rollups are ours to keep here, and changes are marked: not on the community edition, nor before 2.18."""
-    found = connection.execute(
-        "SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass('readings') AND tgname = 'mark_inserted'"
-    ).fetchone()
-    return bool(found and found[0])
+    (count,) = one_row(
+        connection,
+        "SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass('readings') AND tgname = 'mark_inserted'",
+    )
+    return bool(count)
 
 
 def rollup_state(connection: psycopg.Connection) -> RollupState:
     """How far the rollups are."""
-    row = connection.execute(
-        """SELECT nullif(watched_before, '-infinity'), nullif(minutes_before, '-infinity'),
-                  nullif(hours_before, '-infinity'), nullif(dropped_before, '-infinity'), ran_at
-           FROM maintenance"""
-    ).fetchone()
-    assert row is not None, "the migration inserts it"
-    return RollupState(*row)
+    return RollupState(
+        *one_row(
+            connection,
+            """SELECT nullif(watched_before, '-infinity'), nullif(minutes_before, '-infinity'),
+                      nullif(hours_before, '-infinity'), nullif(dropped_before, '-infinity'), ran_at
+               FROM maintenance""",
+        )
+    )
 
 
 def target_of(connection: psycopg.Connection, rollup: Rollup, state: RollupState) -> datetime | None:
@@ -124,11 +127,10 @@ def target_of(connection: psycopg.Connection, rollup: Rollup, state: RollupState
 
     Not the clock alone: a replay of last year's readings would all be late.
     """
-    row = connection.execute(
-        "SELECT clock_timestamp(), (SELECT max(time) FROM readings WHERE time <= clock_timestamp())"
-    ).fetchone()
-    assert row is not None
-    now, newest = row
+    now, newest = one_row(
+        connection,
+        "SELECT clock_timestamp(), (SELECT max(time) FROM readings WHERE time <= clock_timestamp())",
+    )
     before = state.before(rollup)
     if newest is None:
         return before
@@ -138,8 +140,7 @@ def target_of(connection: psycopg.Connection, rollup: Rollup, state: RollupState
 
 def waiting_marks(connection: psycopg.Connection) -> int:
     """How many marks wait for the next run."""
-    row = connection.execute("SELECT count(*) FROM rollup_mark").fetchone()
-    return int(row[0]) if row else 0
+    return int(one_row(connection, "SELECT count(*) FROM rollup_mark")[0])
 
 
 def watch(connection: psycopg.Connection, before: datetime) -> None:
@@ -195,7 +196,7 @@ def roll_forward(
 
 def roll_marked(connection: psycopg.Connection, tell: Tell, stop: Callable[[], bool]) -> int:
     """Roll up anew what the marks say that are there now; some marks a transaction. Gives how many."""
-    (newest,) = connection.execute("SELECT max(id) FROM rollup_mark").fetchone() or (None,)
+    (newest,) = one_row(connection, "SELECT max(id) FROM rollup_mark")
     total, done = waiting_marks(connection), 0
     while newest is not None and not stop():
         with connection.transaction():
@@ -251,11 +252,12 @@ def _statement(text: str, rollup: Rollup, source: str = "") -> sql.Composed:
 
 
 def _first_reading(connection: psycopg.Connection, at: datetime | None, target: datetime) -> datetime | None:
-    row = connection.execute(
-        "SELECT min(time) FROM readings WHERE time < %(target)s AND time >= coalesce(%(at)s, '-infinity'::timestamptz)",
-        {"target": target, "at": at},
-    ).fetchone()
-    return row[0] if row else None
+    (first,) = one_row(
+        connection,
+        "SELECT min(time) FROM readings WHERE time < %s AND time >= coalesce(%s, '-infinity'::timestamptz)",
+        *(target, at),
+    )
+    return cast("datetime | None", first)
 
 
 def _set_before(connection: psycopg.Connection, rollup: Rollup, to: datetime) -> None:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from sinks.timescale import rollups
+from sinks.timescale.connection import one_row
 from sinks.timescale.migrate import MigrationStatus, Server, Strength, inspect_server
 from sinks.timescale.migrate import status as migration_status
 from sinks.timescale.policies import Policy, policies
@@ -116,7 +117,7 @@ def database_status(connection: psycopg.Connection) -> DatabaseStatus:
     """
     server = inspect_server(connection)
     migrations = migration_status(connection)
-    (size,) = _row(connection, "SELECT pg_database_size(current_database())")
+    (size,) = one_row(connection, "SELECT pg_database_size(current_database())")
     tables = [
         _table(connection, server.strength, name, column)
         for name, column in _TIMES.items()
@@ -145,12 +146,12 @@ def database_status(connection: psycopg.Connection) -> DatabaseStatus:
 def _table(connection: psycopg.Connection, strength: Strength, name: str, column: str | None) -> TableStatus:
     identifier = sql.Identifier(name)
     counting = sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) AS counted")
-    (rows,) = _row(connection, counting.format(identifier, sql.Literal(_COUNTED + 1)))
+    (rows,) = one_row(connection, counting.format(identifier, sql.Literal(_COUNTED + 1)))
     exact = rows <= _COUNTED
     times: tuple[datetime | None, datetime | None] = (None, None)
     if column is not None:
         ends = sql.SQL("SELECT (SELECT min({time}) FROM {table}), (SELECT max({time}) FROM {table})")
-        times = _row(connection, ends.format(time=sql.Identifier(column), table=identifier))
+        times = one_row(connection, ends.format(time=sql.Identifier(column), table=identifier))
     chunks, compressed, before, after = None, 0, 0, 0
     if strength is Strength.PLAIN or not _is_hypertable(connection, name):
         size_query = "SELECT pg_total_relation_size(%s::regclass)"
@@ -158,17 +159,17 @@ def _table(connection: psycopg.Connection, strength: Strength, name: str, column
     else:
         size_query = "SELECT coalesce(hypertable_size(%s::regclass), 0)"
         rows_query = "SELECT approximate_row_count(%s::regclass)"
-        chunks, compressed = _row(connection, _CHUNKS, name)
+        chunks, compressed = one_row(connection, _CHUNKS, name)
         if compressed:
-            before, after = _row(
+            before, after = one_row(
                 connection,
                 """SELECT coalesce(before_compression_total_bytes, 0)::bigint, coalesce(after_compression_total_bytes, 0)::bigint
                    FROM hypertable_compression_stats(%s::regclass)""",
                 name,
             )
-    (size,) = _row(connection, size_query, name)
+    (size,) = one_row(connection, size_query, name)
     if not exact:
-        (rows,) = _row(connection, rows_query, name)
+        (rows,) = one_row(connection, rows_query, name)
     return TableStatus(
         name, int(rows), exact, int(size), times[0], times[1], chunks, compressed, int(before), int(after)
     )
@@ -178,7 +179,7 @@ def _rollup(connection: psycopg.Connection, strength: Strength, view: str) -> Ro
     if strength is Strength.COMMUNITY:
         found = connection.execute(_AGGREGATE.encode(), (view,)).fetchone()
         if found is not None:
-            (size,) = _row(connection, "SELECT coalesce(hypertable_size(%s::regclass), 0)", found[0])
+            (size,) = one_row(connection, "SELECT coalesce(hypertable_size(%s::regclass), 0)", found[0])
             return RollupStatus(view, "continuous aggregate", found[1], int(size))
     rollup = next(one for one in ROLLUPS if one.view == view)
     if not _exists(connection, rollup.table) or not rollups.kept_as_tables(connection):
@@ -186,12 +187,12 @@ def _rollup(connection: psycopg.Connection, strength: Strength, view: str) -> Ro
     size_of = "pg_total_relation_size"
     if strength >= Strength.APACHE and _is_hypertable(connection, rollup.table):
         size_of = "hypertable_size"
-    (size,) = _row(connection, f"SELECT coalesce({size_of}(%s::regclass), 0)", rollup.table)
+    (size,) = one_row(connection, f"SELECT coalesce({size_of}(%s::regclass), 0)", rollup.table)
     return RollupStatus(view, "table", rollups.rollup_state(connection).before(rollup), int(size))
 
 
 def _is_hypertable(connection: psycopg.Connection, name: str) -> bool:
-    (count,) = _row(
+    (count,) = one_row(
         connection,
         """SELECT count(*) FROM timescaledb_information.hypertables
            WHERE format('%%I.%%I', hypertable_schema, hypertable_name)::regclass = %s::regclass""",
@@ -201,12 +202,5 @@ def _is_hypertable(connection: psycopg.Connection, name: str) -> bool:
 
 
 def _exists(connection: psycopg.Connection, name: str) -> bool:
-    (found,) = _row(connection, "SELECT to_regclass(%s) IS NOT NULL", name)
+    (found,) = one_row(connection, "SELECT to_regclass(%s) IS NOT NULL", name)
     return bool(found)
-
-
-def _row(connection: psycopg.Connection, query: str | sql.Composed, *parameters: object) -> tuple:  # type: ignore[type-arg]
-    statement = query.encode() if isinstance(query, str) else query
-    row = connection.execute(statement, parameters).fetchone()
-    assert row is not None, "an aggregate, or a table's own row"
-    return row

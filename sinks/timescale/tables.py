@@ -12,8 +12,8 @@ from psycopg.types.json import Jsonb
 from schemas.columns import ReadingColumns
 from schemas.failpoints import fail_point
 from schemas.readings import Anomaly, Device
+from schemas.times import to_datetime
 from sinks.logs import Counts
-from sinks.times import to_datetime
 from sinks.timescale.copy_format import COPY_COLUMNS, encode_rows
 
 _READING_COLUMNS = ", ".join(COPY_COLUMNS)

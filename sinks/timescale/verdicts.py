@@ -3,9 +3,13 @@
 By SQLSTATE (PostgreSQL's manual, appendix A), as drivers' classes mix outages and refusals.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 
 import psycopg
+
+from schemas.errors import DatabaseError, first_line
 
 
 class Verdict(Enum):
@@ -42,3 +46,12 @@ def judge(error: psycopg.Error) -> Verdict:
     if state.startswith(_ROW_CLASSES):
         return Verdict.ROW
     return Verdict.OUTAGE if state.startswith(_OUTAGE_CLASSES) else Verdict.FATAL
+
+
+@contextmanager
+def needing_rights(remedy: str) -> Iterator[None]:
+    """A block in which a right that is missing becomes a DatabaseError with a remedy."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseError(f"the database user lacks a right: {first_line(error)}", remedy) from error

@@ -5,7 +5,6 @@ devices are few and people wait for them, so they leave at once. Where a log sta
 each assignment; Kafka's own committed offsets are kept for the tools that show lag, a second late.
 """
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,20 +19,18 @@ from schemas.codec import Codec
 from schemas.dead_letters import TimeBounds
 from schemas.errors import RegistryUnavailableError
 from schemas.failpoints import fail_point
+from sinks.consuming import GATHER_SECONDS
 from sinks.dead_letters import DeadLetter
 from sinks.logs import Counts, LogId
 from sinks.metrics import SinkMetrics
 from sinks.patience import StoppedError, patiently
 from sinks.reader import Reader, TopicAndPartition
 from sinks.timescale.batches import batch_makers
-from sinks.timescale.migrate import migrate, require_current
-from sinks.timescale.writer import Fate, LogBatch, OutageError, Writer
+from sinks.timescale.consuming import DatabaseSink
+from sinks.timescale.database import OutageError
+from sinks.timescale.writer import Fate, LogBatch, Outcome, Writer
 
 _LOG = structlog.get_logger(__name__)
-
-_GATHER_SECONDS = 0.02  # a turn of the loop; how long an anomaly may wait for company
-_COMMIT_SECONDS = 1.0
-_STUCK_SECONDS = 300.0  # a loop that has not turned for so long, and does not wait for anybody, is stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +83,8 @@ class SinkStats:
     waiting: bool
 
 
-class Worker:
-    """Consumes until told to stop. `run` blocks; the other members may be used from other threads.
+class Worker(DatabaseSink):
+    """Gathers, and writes what was gathered in one transaction.
 
     Args:
         options: what to read and how.
@@ -107,12 +104,6 @@ class Worker:
         metrics: SinkMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.metrics = metrics or SinkMetrics()
-        self._options = options
-        self._connect = connect
-        self._clock = clock
-        self._stop = threading.Event()
-        self._writer = Writer(connect, options.group, send_dead_letters, self._stop, options.longest_wait)
         self._makers = batch_makers(
             codec,
             options.bounds,
@@ -120,65 +111,24 @@ class Worker:
             anomalies=options.anomalies,
             devices=options.devices,
         )
-        self._reader: Reader | None = None
-        self._logs: dict[TopicAndPartition, LogId] = {}
-        self._positions: dict[TopicAndPartition, int] = {}
+        super().__init__(
+            options.group,
+            connect,
+            build_tables=options.migrate,
+            purpose="to store",
+            metrics=metrics or SinkMetrics(),
+            consumer=options.consumer,
+            topics=list(self._makers),
+            longest_wait=options.longest_wait,
+            clock=clock,
+        )
+        self._options = options
+        self._writer = Writer(self._database, options.group, send_dead_letters)
         self._gathered: defaultdict[TopicAndPartition, list[Message]] = defaultdict(list)
         self._oldest_at = 0.0
-        self._uncommitted: dict[TopicAndPartition, int] = {}
-        self._committed_at = clock()
-        self._outages_counted = 0
-        self._running = False
-        self._preparing = False
-        self._beat = clock()
         self._counts: dict[str, Counts] = {}
         self._transactions = 0
         self._transaction_seconds = 0.0
-        self._lag = 0
-
-    def run(self) -> None:
-        """Read and write until `stop`; then write what was read, commit and leave the group.
-
-        Raises:
-            DatabaseError: the database refuses for good.
-            PublishError: the broker refuses a dead letter for good.
-            TopicError: the broker forbids the topics or the group.
-        """
-        self._running = True
-        try:
-            self._prepare_database()
-            self._reader = Reader(self._options.consumer, list(self._makers), self._release)
-            while not self._stop.is_set():
-                self._turn(self._reader)
-        except StoppedError:
-            _LOG.info("stopped while waiting; what was not written is read again next time")
-            self._forget()
-        except BaseException:
-            self._forget()  # closing is not to fail a second time over it
-            raise
-        finally:
-            try:
-                if self._reader is not None:
-                    self._reader.close()  # gives the partitions away, which writes and commits what is left
-            finally:
-                self._running = False
-                self._writer.close()
-
-    def stop(self) -> None:
-        """Make `run` come to its end; may be called from a signal handler, returns at once."""
-        self._stop.set()
-
-    @property
-    def ready(self) -> bool:
-        """Whether partitions are being read and the database takes rows."""
-        return self._running and bool(self._positions) and not self._writer.waiting
-
-    @property
-    def alive(self) -> bool:
-        """Whether a restart would not help."""
-        turning = self._clock() - self._beat < _STUCK_SECONDS
-        # A database that is away at the start, or big tables that move into chunks, take as long as they take.
-        return self._running and (turning or self._preparing or self._writer.waiting)
 
     def stats(self) -> SinkStats:
         """What was done so far."""
@@ -188,31 +138,23 @@ class Worker:
             self._transaction_seconds,
             self._lag,
             len(self._positions),
-            self._writer.waiting,
+            self._database.waiting,
         )
 
-    def _prepare_database(self) -> None:
-        def once() -> None:
-            with self._connect() as connection:
-                if self._options.migrate:
-                    migrate(connection)
-                else:
-                    _LOG.info("database", is_=require_current(connection).text)
-
-        self._preparing = True
-        try:
-            patiently(once, psycopg.OperationalError, self._stop, "the database", self._options.longest_wait)
-        finally:
-            self._preparing = False
-            self._beat = self._clock()
-
     def _turn(self, reader: Reader) -> None:
+        try:
+            self._gather(reader)
+            self._commit_when_due(reader)
+        except BaseException:
+            self._forget()  # closing is not to fail a second time over it
+            raise
+
+    def _gather(self, reader: Reader) -> None:
         """Read a little; write what is due."""
         options = self._options
-        self._beat = self._clock()
         gathered = sum(map(len, self._gathered.values()))
         room = max(1, options.batch_readings - gathered)
-        messages = reader.read(room, _GATHER_SECONDS, idle=gathered == 0)
+        messages = reader.read(room, GATHER_SECONDS, idle=gathered == 0)
         if reader.unplaced:
             self._place(reader)
             return
@@ -230,8 +172,6 @@ class Worker:
             gathered and self._clock() - self._oldest_at >= options.batch_seconds
         ):
             self._write(list(self._gathered))
-        if self._clock() - self._committed_at >= _COMMIT_SECONDS:
-            self._commit(reader, wait=False)
 
     def _write(self, keys: Sequence[TopicAndPartition], *, patient: bool = True) -> None:
         """Write what was gathered of some logs, in one transaction."""
@@ -249,21 +189,18 @@ class Worker:
         self._transactions += 1
         self.metrics.transaction.observe(self._transaction_seconds)
         self.metrics.batch.observe(sum(len(batch.messages) for batch in batches))
-        self.metrics.outages.inc(self._writer.outages - self._outages_counted)
-        self._outages_counted = self._writer.outages
         for batch in batches:
-            outcome = outcomes[batch.log]
-            topic, key = batch.log.topic, (batch.log.topic, batch.log.partition)
-            if outcome.fate is Fate.LOST:
-                _LOG.warning("somebody else moved the log on, batch dropped", log=batch.log._asdict())
-                self.metrics.fences_lost.labels(topic).inc()
-                if self._reader is not None:
-                    self._reader.unplaced = True
-                continue
-            self._positions[key] = self._uncommitted[key] = batch.next_offset
-            self._counts[topic] = self._counts.get(topic, Counts()) + outcome.counts
-            self.metrics.count(topic, outcome.counts)
+            self._take_note(batch, outcomes[batch.log])
         fail_point("sink.after_commit")
+
+    def _take_note(self, batch: LogBatch, outcome: Outcome) -> None:
+        if outcome.fate is Fate.LOST:
+            self._fence_lost(batch.log)
+            return
+        topic = batch.log.topic
+        self._moved_on(batch.log, batch.next_offset)
+        self._counts[topic] = self._counts.get(topic, Counts()) + outcome.counts
+        self.metrics.count(topic, outcome.counts)
 
     def _decode(self, key: TopicAndPartition, messages: Sequence[Message]) -> LogBatch | None:
         make, log, position = self._makers[key[0]], self._logs[key], self._positions[key]
@@ -275,41 +212,14 @@ class Worker:
             self._options.longest_wait,
         )
 
-    def _commit(self, reader: Reader, *, wait: bool) -> None:
-        reader.commit(self._uncommitted, wait=wait)
-        self._uncommitted.clear()
-        self._committed_at = self._clock()
-        lags = reader.lag(self._positions)
-        self._lag = sum(lags.values())
-        self.metrics.show_lags(lags)
-
     def _place(self, reader: Reader) -> None:
-        """Look up where the assigned logs stand, and read from there; blocks through outages."""
-        self._forget()
-        out_of_range = set(reader.out_of_range)
-        found = reader.look(self._stop, self._options.longest_wait)
-        logs, bounds = found.logs, found.bounds
-        standing = self._writer.positions(list(logs.values()))
-        new = {log: bounds[key][0] for key, log in logs.items() if log not in standing}
-        if new:
-            standing |= self._writer.enter(new)
-        for key in sorted(out_of_range & set(logs)):
-            standing[logs[key]] = self._reset(logs[key], standing[logs[key]], bounds[key])
-        self._logs = logs
-        self._positions = {key: standing[log] for key, log in logs.items()}
-        self.metrics.partitions.set(len(self._positions))
+        super()._place(reader)
         _LOG.info(
             "reading",
             positions={f"{topic}/{partition}": at for (topic, partition), at in self._positions.items()},
         )
-        reader.start_at(self._positions, found.topic_ids)
 
-    def _reset(self, log: LogId, position: int, bounds: tuple[int, int]) -> int:
-        """Where to read on in a log that does not hold `position`: at its start, so that nothing it has is left out."""
-        low, high = bounds
-        if low <= position <= high:
-            return position
-        self.metrics.log_resets.labels(log.topic).inc()
+    def _tell_of_reset(self, log: LogId, position: int, low: int, high: int) -> None:
         if position < low:
             _LOG.error(
                 "Kafka deleted messages before they were stored: raise the topic's retention",
@@ -323,7 +233,6 @@ class Worker:
                 stored_up_to=position,
                 log_ends_at=high,
             )
-        return self._writer.reset(log, position, low)
 
     def _release(self, lost: bool) -> None:
         """Before partitions go: write and commit what was gathered, unless it is somebody else's already."""
@@ -333,12 +242,8 @@ class Worker:
         except (OutageError, StoppedError) as error:
             _LOG.info("what was gathered is left to the next owner", reason=str(error))
         finally:
-            if not lost and self._reader is not None:
-                self._commit(self._reader, wait=True)
-            self._forget()
-            self._positions = {}
+            super()._release(lost)
 
     def _forget(self) -> None:
-        """Drop what was read and not written; it is read again."""
+        super()._forget()
         self._gathered.clear()
-        self._uncommitted.clear()

@@ -9,11 +9,9 @@ Outages are waited out and the transaction is tried again. Where the connection 
 nobody knows the outcome, except the fence: the next attempt reads it first.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeVar
 
 import numpy as np
 import psycopg
@@ -21,26 +19,21 @@ import structlog
 from numpy.typing import NDArray
 
 from schemas.dead_letters import DeadLetterReason
-from schemas.errors import DatabaseError
+from schemas.errors import first_line
 from schemas.failpoints import fail_point
 from sinks.dead_letters import DeadLetter, Message
 from sinks.logs import Counts, LogId
-from sinks.patience import patiently
 from sinks.timescale import offsets
+from sinks.timescale.database import Database, transaction
 from sinks.timescale.offsets import Move
 from sinks.timescale.tables import Rows
 from sinks.timescale.verdicts import Verdict, judge
 
 _LOG = structlog.get_logger(__name__)
-_Result = TypeVar("_Result")
 
 _STAGED_BATCHES = 8
 """A log whose rows hit the key goes through staging for this many batches: repeats come in runs (a replay), and a failed
 COPY costs as much as a good one."""
-
-
-class OutageError(Exception):
-    """The database does not answer or cannot write now; the batch is not stored, and may be tried again."""
 
 
 @dataclass(slots=True)
@@ -114,43 +107,21 @@ _Outcomes = dict[LogId, Outcome]
 
 
 class Writer:
-    """Writes batches over one connection, which it makes anew after an outage.
-
-    Not for use from several threads. `close()` ends the connection; an open transaction is undone.
+    """Writes batches. Not for use from several threads.
 
     Args:
-        connect: makes a connection in autocommit mode; may raise psycopg.OperationalError.
+        database: where to.
         sink: whose fences move.
         send_dead_letters: sends them, blocks until they are acknowledged.
-        stop: set when waiting for the database must end.
-        longest_wait: longest pause between two attempts, in seconds.
     """
 
     def __init__(
-        self,
-        connect: Callable[[], psycopg.Connection],
-        sink: str,
-        send_dead_letters: Callable[[Sequence[DeadLetter]], None],
-        stop: threading.Event,
-        longest_wait: float = 10.0,
+        self, database: Database, sink: str, send_dead_letters: Callable[[Sequence[DeadLetter]], None]
     ) -> None:
-        self._connect = connect
+        self._database = database
         self._sink = sink
         self._send_dead_letters = send_dead_letters
-        self._stop = stop
-        self._longest_wait = longest_wait
-        self._connection: psycopg.Connection | None = None
         self._staged_batches: dict[LogId, int] = {}
-        self.outages = 0
-        """Failed attempts so far."""
-        self.waiting = False
-        """Whether the database was out of reach at the last attempt."""
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def write(self, batches: Sequence[LogBatch], *, patient: bool = True) -> _Outcomes:
         """Store the batches, at most one a log; blocks until they are, also through outages.
@@ -169,69 +140,19 @@ class Writer:
             return {}
         attempt = _Attempt()
 
-        def once() -> _Outcomes:
+        def once(connection: psycopg.Connection) -> _Outcomes:
             try:
-                return self._guard(lambda connection: self._write_once(connection, batches, attempt))
-            except _TooMuchError as error:
-                if len(batches) > 1 or batches[0].halves() is not None:
-                    raise
-                raise OutageError(str(error)) from error
+                return self._write_once(connection, batches, attempt)
+            except psycopg.Error as error:
+                if judge(error) is Verdict.TOO_MUCH and _divisible(batches):
+                    raise _TooMuchError(first_line(error)) from error
+                raise
 
         try:
-            return self._patiently(once) if patient else once()
+            return self._database.patiently(once) if patient else self._database.once(once)
         except _TooMuchError as error:
             _LOG.warning("too much for one transaction, halving it", reason=str(error))
             return self._write_halves(batches, patient=patient)
-
-    def positions(self, logs: Sequence[LogId]) -> dict[LogId, int]:
-        """Where logs stand; those met for the first time are left out. Blocks and raises as `write`."""
-        return self._patiently(
-            lambda: self._guard(lambda connection: offsets.read(connection, self._sink, logs))
-        )
-
-    def enter(self, starts: Mapping[LogId, int]) -> dict[LogId, int]:
-        """Enter new logs at their earliest offset; where all of them stand. Blocks and raises as `write`."""
-
-        def once(connection: psycopg.Connection) -> dict[LogId, int]:
-            offsets.create(connection, self._sink, starts)
-            return offsets.read(connection, self._sink, list(starts))
-
-        return self._patiently(lambda: self._guard(once))
-
-    def reset(self, log: LogId, position: int, to: int) -> int:
-        """Put a log that stands at `position` to `to`; where it stands now. Blocks and raises as `write`."""
-
-        def once(connection: psycopg.Connection) -> int:
-            offsets.reset(connection, self._sink, log, position, to)
-            return offsets.read(connection, self._sink, [log])[log]
-
-        return self._patiently(lambda: self._guard(once))
-
-    def _patiently(self, once: Callable[[], _Result]) -> _Result:
-        """Repeat after an outage, with growing pauses that `stop` cuts short."""
-        return patiently(once, OutageError, self._stop, "the database", self._longest_wait)
-
-    def _guard(self, work: Callable[[psycopg.Connection], _Result]) -> _Result:
-        """Do something over the connection; turn errors into what is to be done about them."""
-        try:
-            if self._connection is None:
-                self._connection = self._connect()
-            result = work(self._connection)
-        except psycopg.Error as error:
-            line = next(iter(str(error).splitlines()), type(error).__name__)
-            verdict = judge(error)
-            if verdict is Verdict.TOO_MUCH:
-                raise _TooMuchError(line) from error
-            if verdict is Verdict.OUTAGE:
-                self.outages += 1
-                self.waiting = True
-                self.close()
-                raise OutageError(line) from error
-            raise DatabaseError(
-                f"the database refuses to store: {line}", "See `sigmawatch db status`, and the user's rights."
-            ) from error
-        self.waiting = False
-        return result
 
     def _write_once(
         self, connection: psycopg.Connection, batches: Sequence[LogBatch], attempt: "_Attempt"
@@ -247,7 +168,7 @@ class Writer:
         todo = sorted((batch for batch in batches if batch.log not in outcomes), key=lambda batch: batch.log)
         moves: list[Move] = []
         fail_point("sink.before_fence")
-        with connection.transaction():
+        with transaction(connection):
             standing = offsets.lock(connection, self._sink, [batch.log for batch in todo])
             fail_point("sink.after_fence")
             held = [batch for batch in todo if standing.get(batch.log) == batch.first]
@@ -257,13 +178,10 @@ class Writer:
                 letters += refused
                 moves.append(Move(batch.log, batch.first, batch.next_offset, counts))
             self._send_dead_letters(letters)
-            if moves and offsets.advance(connection, self._sink, moves) != len(moves):
-                raise DatabaseError("a locked fence moved", "Does a trigger or rule change sink_offset?")
+            if moves:
+                offsets.advance(connection, self._sink, moves)
             fail_point("sink.before_commit")
             attempt.committing = moves
-        if connection.closed:
-            # psycopg leaves a transaction's block without a word when its connection is closed already.
-            raise psycopg.OperationalError("the connection was closed before COMMIT")
         attempt.committing = []
         for batch in todo:
             outcomes[batch.log] = Outcome(Fate.LOST)
@@ -295,7 +213,7 @@ class Writer:
 
 
 class _TooMuchError(Exception):
-    """The transaction needs more of the server than it has."""
+    """The transaction needs more of the server than it has, and can be halved."""
 
 
 @dataclass(slots=True)
@@ -304,6 +222,10 @@ class _Attempt:
 
     settled: _Outcomes = field(default_factory=dict)
     committing: list[Move] = field(default_factory=list)
+
+
+def _divisible(batches: Sequence[LogBatch]) -> bool:
+    return len(batches) > 1 or batches[0].halves() is not None
 
 
 def _store_or_refuse(

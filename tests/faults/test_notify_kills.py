@@ -1,10 +1,7 @@
 """`sink notify` killed at each step, again and again: each notification is sent once, but for the one gap there must be."""
 
-import json
-import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -15,22 +12,14 @@ import pytest
 
 from schemas.readings import AnomalyState
 from tests.support.receivers import Webhooks
-from tests.support.sinks import SHORT_SESSION, Database, Topics, anomaly, plain_database, topics
+from tests.support.sink_processes import start_sink
+from tests.support.sinks import Database, Topics, anomaly, plain_database, topics
 from tests.support.waiting import until
 
 __all__ = ["plain_database", "topics"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.most_real]
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = """
-from schemas.catalogue import Catalogue
-from schemas.codec import Codec
-from schemas.settings import load_settings
-from sinks.notify.service import notify_sink
-from sinks.service import serve
-serve(notify_sink(load_settings(), Codec(Catalogue()), lease_seconds=1.0))
-"""
 POINTS = [
     "notify.before_commit:2",
     "notify.after_commit:2",
@@ -44,23 +33,9 @@ POINTS = [
 def start(
     topics: Topics, store: Database, routes: Path, log: Path, point: str = ""
 ) -> subprocess.Popen[bytes]:
-    chosen = {
-        "KAFKA__BOOTSTRAP_SERVERS": topics.bootstrap_servers,
-        "KAFKA__OPTIONS": json.dumps(SHORT_SESSION),
-        "TOPICS__ANOMALIES": topics.anomalies,
-        "NOTIFY__GROUP": topics.group,
-        "NOTIFY__ROUTES": str(routes),
-        "DATABASE__URL": store.url,
-    }
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SIGMAWATCH_")},
-        **{f"SIGMAWATCH_{name}": value for name, value in chosen.items()},
-        "SIGMAWATCH_FAILPOINT": point,
-    }
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
+    settings = {"NOTIFY__GROUP": topics.group, "NOTIFY__ROUTES": str(routes), "DATABASE__URL": store.url}
+    options = {"lease_seconds": 1.0}
+    return start_sink("sinks.notify.service.notify_sink", topics, log, point, options, **settings)
 
 
 def all_told(store: Database, devices: int) -> bool:

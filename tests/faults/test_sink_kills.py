@@ -1,10 +1,8 @@
 """The sink killed at each step of its transaction, stopped and woken as a zombie: every reading is stored once."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +13,9 @@ import pytest
 
 from schemas.readings import AnomalyState, Device, Reading
 from tests.support.chaos import read_all
+from tests.support.sink_processes import start_sink
 from tests.support.sinks import (
     CODEC,
-    SHORT_SESSION,
     Database,
     Topics,
     anomaly,
@@ -31,42 +29,19 @@ __all__ = ["database", "topics"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.most_real]
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = """
-from schemas.catalogue import Catalogue
-from schemas.codec import Codec
-from schemas.settings import load_settings
-from sinks.service import {maker}, serve
-serve({maker}(load_settings(), Codec(Catalogue())))
-"""
+MAKER = "sinks.service.timescale_sink"
+LOG_MAKER = "sinks.service.log_sink"
 
 
-def start(topics: Topics, log: Path, fail_point: str = "", maker: str = "timescale_sink", **settings: str):
+def start(topics: Topics, log: Path, fail_point: str = "", maker: str = MAKER, **settings: str):
     """A sink in a process of its own."""
     chosen = {
-        "KAFKA__BOOTSTRAP_SERVERS": topics.bootstrap_servers,
-        "TOPICS__READINGS": topics.readings,
-        "TOPICS__ANOMALIES": topics.anomalies,
-        "TOPICS__DEVICES": topics.devices,
-        "KAFKA__OPTIONS": json.dumps(SHORT_SESSION),
         "SINK__GROUP": topics.group,
         "SINK__BATCH_READINGS": "400",
         "SINK__BATCH_INTERVAL": "100ms",
         **settings,
     }
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SIGMAWATCH_")},
-        **{f"SIGMAWATCH_{name}": value for name, value in chosen.items()},
-        "SIGMAWATCH_FAILPOINT": fail_point,
-    }
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(maker=maker)],
-            cwd=ROOT,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
+    return start_sink(maker, topics, log, fail_point, **chosen)
 
 
 @contextmanager
@@ -202,12 +177,12 @@ def test_the_anomaly_log_killed_at_each_step(topics: Topics, tmp_path: Path, poi
     settings = {"LOG_SINK__PATH": str(file), "LOG_SINK__GROUP": topics.group}
     topics.send_anomalies(first)
 
-    dies(start(topics, log, point, "log_sink", **settings), log)
+    dies(start(topics, log, point, LOG_MAKER, **settings), log)
     if file.exists() and file.stat().st_size:  # what a crash of the machine leaves of a line
         with file.open("ab") as out:
             out.write(file.read_bytes()[:50])
     topics.send_anomalies(second)
-    process = start(topics, log, "", "log_sink", **settings)
+    process = start(topics, log, "", LOG_MAKER, **settings)
     try:
         until(lambda: file.read_bytes().count(b"\n") >= 79, what="all lines")
     finally:

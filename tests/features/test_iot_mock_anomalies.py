@@ -19,7 +19,8 @@ import yaml
 from feature_runs import served, simulate
 
 from producers.devices.fleets import load_fleet
-from tests.integration.producers.mqtt.mqtt_simulations import Listener, simulation
+from tests.integration.producers.mqtt.mqtt_simulations import simulation
+from tests.support.listening import Listener
 from tests.support.mosquitto import Mosquitto
 from tests.support.waiting import until
 

@@ -9,6 +9,7 @@ Elsewhere:
 | docker-compose up; integration with the other services | tests/integration/deploy/test_compose.py::test_the_fleet_runs_and_nothing_is_compiled_in_containers |
 | Data flow: MQTT broker, data ingestion, store | tests/integration/producers/mqtt/test_mqtt_to_kafka.py::test_every_reading_arrives_as_it_was_simulated |
 | Paths, bodies, envelopes and limits in full | tests/unit/producers/control/test_control_api_devices.py, tests/unit/producers/control/test_control_api_faults.py, tests/unit/producers/control/test_control_api_simulation.py, tests/unit/producers/control/test_control_api_requests.py |
+| The same calls at the dashboard's port | tests/unit/deploy/test_serving.py::test_calls_of_earlier_systems_at_the_one_address |
 | Data and alerts on dashboards | tests/integration/dashboard/test_dashboard_catch.py::test_a_fault_injected_by_click_is_caught_and_shown_on_the_chart, tests/integration/dashboard/test_dashboard_page.py::test_the_fleet_opens_sorted_by_trouble_and_draws_only_what_is_seen |
 | Names and defaults of its settings | tests/unit/producers/legacy/test_migrating_guide.py::test_every_variable_and_flag_of_the_five_systems_is_in_the_guide |
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from feature_runs import ENERGY_DEVICES, json_lines
 
-from tests.integration.producers.mqtt.mqtt_simulations import Listener, simulation
+from tests.integration.producers.mqtt.mqtt_simulations import simulation
+from tests.support.listening import Listener
 from tests.support.mosquitto import Mosquitto
 from tests.support.waiting import until
 

@@ -11,7 +11,7 @@ Elsewhere, since detection is part of the stream:
 | Errors in processing: nothing is lost, each has a reason | tests/unit/processors/test_engine.py::test_what_is_no_reading_is_rejected_with_its_reason_and_the_rest_goes_on |
 | GET /anomalies, GET /read_log: lists of {value, timestamp, mean, std_dev} | tests/integration/sinks/api/test_api_answers.py::test_the_lists_of_moving_average_detector |
 | The page that draws readings and anomalies | tests/integration/dashboard/test_dashboard_catch.py::test_a_fault_injected_by_click_is_caught_and_shown_on_the_chart |
-| /stream_data, /stream_anomalies | tests/integration/sinks/api/test_api_live_events.py::test_readings_and_anomalies_as_they_come_and_after_a_break |
+| /stream_data, /stream_anomalies | tests/integration/sinks/api/test_api_live_events.py::test_readings_and_anomalies_as_they_come_and_after_a_break, tests/integration/sinks/api/test_api_live_events.py::test_who_is_cut_off_before_a_first_event_misses_nothing |
 """
 
 import time

@@ -11,8 +11,8 @@ Elsewhere:
 | Container optimized | tests/integration/deploy/test_image.py::test_it_runs_as_nobody_in_particular |
 | Database schema: readings, anomaly tracking; analyzing the data with SQL | tests/integration/producers/test_migrating_queries.py::test_sensor_data_is_as_sensor_log_generator_had_it |
 | Every other key of config.yaml | tests/unit/producers/legacy/test_legacy_config.py::test_every_key_is_known_and_those_without_a_meaning_are_named |
-| severity_factor, rate_change, frequency, noise_multiplier | tests/unit/producers/legacy/test_legacy_convert.py::test_multipliers_change_the_size_of_faults |
-| Filters of random locations | tests/unit/producers/legacy/test_legacy_convert.py::test_cities_are_filtered |
+| severity_factor, rate_change, frequency, noise_multiplier | tests/unit/producers/legacy/test_legacy_faults.py::test_multipliers_change_the_size_of_faults |
+| Filters of random locations | tests/unit/producers/legacy/test_legacy_devices.py::test_cities_are_filtered |
 | Resilient database: retries, no row lost or doubled | tests/integration/sinks/test_worker.py::test_the_database_restarts_in_between |
 | Demonstrating monitoring systems with real-time dashboards | tests/integration/dashboard/test_dashboard_catch.py::test_a_fault_injected_by_click_is_caught_and_shown_on_the_chart, tests/integration/dashboard/test_dashboard_page.py::test_the_fleet_opens_sorted_by_trouble_and_draws_only_what_is_seen |
 | --output-schema, --debug and the names of its variables | tests/unit/producers/legacy/test_migrating_guide.py::test_every_variable_and_flag_of_the_five_systems_is_in_the_guide |

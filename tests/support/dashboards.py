@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from fastapi import APIRouter
 from playwright.sync_api import Browser, sync_playwright
 from pydantic import SecretStr
 
@@ -88,11 +89,13 @@ class DashboardStack:
 
 
 @contextmanager
-def served(sources: DashboardSources, **settings: Any) -> Iterator[str]:
-    """A dashboard alone, on a port of its own; its address."""
+def served(sources: DashboardSources, *routers: APIRouter, **settings: Any) -> Iterator[str]:
+    """A dashboard with these routes beside it, on a port of its own; its address."""
     web = WebSettings(**{"rate_limit": "off", **settings})
     app = new_app("Sigmawatch", web, open_paths=OPEN_PATHS)
     mount_dashboard(app, sources)
+    for router in routers:
+        app.include_router(router)
     stop, ports, listening = threading.Event(), list[int](), threading.Event()
 
     def note(port: int) -> None:

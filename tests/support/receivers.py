@@ -23,8 +23,33 @@ class Call:
     status: int
 
 
+class Served:
+    """A server of the standard library on a free loopback port, in a thread while the block runs."""
+
+    def _serve_by(self, server: socketserver.BaseServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        return self._server.server_address[1]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
 @dataclass
-class Webhooks:
+class Webhooks(Served):
     """An HTTP server that keeps what it got; `answers` maps a path to the status it gives, 200 if there is none."""
 
     answers: dict[str, int] = field(default_factory=dict)
@@ -53,13 +78,7 @@ class Webhooks:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        return self._server.server_address[1]
+        self._serve_by(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
 
     def url(self, path: str = "/hook") -> str:
         return f"json://127.0.0.1:{self.port}{path}"
@@ -78,18 +97,12 @@ class Webhooks:
     def keys(self, path: str = "/hook") -> list[str]:
         return [call.headers["Idempotency-Key"] for call in self.taken(path)]
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.hold.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__()
 
 
-class Mailbox:
+class Mailbox(Served):
     """An SMTP server that keeps the mails it got."""
 
     def __init__(self) -> None:
@@ -121,19 +134,4 @@ class Mailbox:
             def _say(self, line: str) -> None:
                 self.wfile.write(f"{line}\r\n".encode())
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        return self._server.server_address[1]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._serve_by(_Server(("127.0.0.1", 0), Handler))

@@ -12,8 +12,10 @@ from schemas.dead_letters import TimeBounds
 from schemas.readings import Reading
 from sinks.dead_letters import DeadLetter
 from sinks.logs import LogId
+from sinks.timescale import offsets
 from sinks.timescale.batches import batch_makers
 from sinks.timescale.connection import connector
+from sinks.timescale.database import Database as KeptDatabase
 from sinks.timescale.migrate import migrate
 from sinks.timescale.writer import LogBatch, Outcome, Writer
 from tests.support.sinks import CODEC, T0, Database
@@ -49,12 +51,17 @@ class Message:
 class Sink:
     """A writer, and the dead letters it sent."""
 
-    def __init__(self, store: Database, connect: Any = None, **options: Any) -> None:
+    def __init__(self, store: Database, connect: Any = None) -> None:
         self.store = store
         self.letters: list[DeadLetter] = []
         self.stop = threading.Event()
         self.connect = connect or connector(SecretStr(store.url))
-        self.writer = Writer(self.connect, GROUP, self._send, self.stop, longest_wait=0.2, **options)
+        self.outages = 0
+        self.database = KeptDatabase(self.connect, self.stop, longest_wait=0.2, on_outage=self._count_outage)
+        self.writer = Writer(self.database, GROUP, self._send)
+
+    def _count_outage(self) -> None:
+        self.outages += 1
 
     def _send(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
@@ -63,7 +70,7 @@ class Sink:
                 letter.sent = True
 
     def position(self, log: LogId = LOG) -> int:
-        return self.writer.enter({log: 0})[log]
+        return self.database.patiently(lambda connection: offsets.enter(connection, GROUP, {log: 0}))[log]
 
     def write(self, *batches: LogBatch | None) -> dict[LogId, Outcome]:
         given = [batch for batch in batches if batch is not None]
@@ -79,7 +86,7 @@ def sink_on(store: Database) -> Iterator[Sink]:
     made.position(LOG)
     made.position(OTHER)
     yield made
-    made.writer.close()
+    made.database.close()
 
 
 def readings_batch(readings: Sequence[Reading | bytes | None], first: int = 0, log: LogId = LOG) -> LogBatch:

@@ -95,7 +95,7 @@ def test_the_writer_writes_as_a_sink_does(plant: Plant) -> None:
         ended = anomaly(1, AnomalyState.CLEARED, readings=2)
         assert writer.write(anomalies_batch([ended], 1))[log].counts == Counts(updated=1)
     finally:
-        writer.writer.close()
+        writer.database.close()
 
 
 def test_the_writer_does_no_more(plant: Plant) -> None:

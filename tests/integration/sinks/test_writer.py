@@ -18,9 +18,11 @@ from sinks.logs import Counts, LogId
 from sinks.patience import StoppedError
 from sinks.timescale import offsets
 from sinks.timescale.connection import connector
-from sinks.timescale.writer import Fate, OutageError, Outcome
+from sinks.timescale.database import OutageError
+from sinks.timescale.writer import Fate, Outcome
 from tests.support.sinks import CODEC, T0, Database, anomaly, readings_of
 from tests.support.writing import (
+    GROUP,
     LOG,
     MAKE,
     OTHER,
@@ -145,10 +147,10 @@ def test_a_connection_lost_in_commit(sink: Sink, failures: list[str]) -> None:
     outcome = unlucky.write(readings_batch([*readings, b"rubbish"]))[LOG]
     assert outcome == Outcome(Fate.STORED, Counts(stored=30, dead_letters=1))
     assert not left
-    assert unlucky.writer.outages == len(failures)
+    assert unlucky.outages == len(failures)
     assert len(unlucky.letters) == 1
     assert sink.store.totals() == {"readings": (30, 0, 0, 1)}
-    unlucky.writer.close()
+    unlucky.database.close()
 
 
 def test_a_connection_ended_by_the_administrator(sink: Sink) -> None:
@@ -158,8 +160,8 @@ def test_a_connection_ended_by_the_administrator(sink: Sink) -> None:
            WHERE application_name = 'sigmawatch-sink' AND datname = current_database()"""
     )
     assert sink.write(readings_batch(readings_of(1, 5)))[LOG].counts == Counts(stored=5)
-    assert sink.writer.outages == 1
-    assert not sink.writer.waiting
+    assert sink.outages == 1
+    assert not sink.database.waiting
 
 
 def test_waiting_ends_when_told_to_stop(plain_database: Database) -> None:
@@ -216,9 +218,10 @@ def test_devices_are_the_newest_message(sink: Sink) -> None:
 
 
 def test_positions_and_resets(sink: Sink) -> None:
-    assert sink.writer.positions([LOG, LogId("x", "y", 1)]) == {LOG: 0}
-    assert sink.writer.enter({LOG: 77, LogId("x", "y", 1): 5}) == {LOG: 0, LogId("x", "y", 1): 5}
-    assert sink.writer.reset(LOG, 0, 40) == 40
-    assert sink.writer.reset(LOG, 0, 50) == 40  # somebody else was faster
-    with psycopg.connect(sink.store.url) as connection:
+    other = LogId("x", "y", 1)
+    with psycopg.connect(sink.store.url, autocommit=True) as connection:
+        assert offsets.read(connection, GROUP, [LOG, other]) == {LOG: 0}
+        assert offsets.enter(connection, GROUP, {LOG: 77, other: 5}) == {LOG: 0, other: 5}
+        assert offsets.reset(connection, GROUP, LOG, 0, 40) == 40
+        assert offsets.reset(connection, GROUP, LOG, 0, 50) == 40  # somebody else was faster
         assert offsets.read(connection, "another sink", [LOG]) == {}

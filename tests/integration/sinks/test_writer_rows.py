@@ -72,7 +72,7 @@ def test_sinks_with_the_same_batch_store_it_once(sink: Sink) -> None:
     assert sorted(fate.name for fate in fates) == ["LOST", "LOST", "LOST", "STORED"]
     assert sink.store.totals() == {"readings": (2000, 0, 0, 0)}
     for one in sinks:
-        one.writer.close()
+        one.database.close()
 
 
 @pytest.mark.parametrize("repeats", [False, True], ids=["copy", "staging"])

@@ -21,9 +21,9 @@ from schemas.errors import ConfigError, InputError, SigmawatchError, TopicError
 from schemas.recording import (
     RecordedMessage,
     RecordingReader,
+    RecordingWriter,
     TimestampType,
     is_recording,
-    recording_bytes,
 )
 
 BYTES = st.none() | st.binary(max_size=20)
@@ -46,6 +46,16 @@ def message(
     partition=0, offset=0, timestamp_ms=1000, kind=CREATE, key=b"k", value=b"v", headers=(), topic="readings"
 ):
     return RecordedMessage(topic, partition, offset, timestamp_ms, kind, key, value, list(headers))
+
+
+def recording_bytes(messages, partitions):
+    """A recording in memory."""
+    file = io.BytesIO()
+    writer = RecordingWriter(file, partitions)
+    for each in messages:
+        writer.write(each)
+    writer.flush()
+    return file.getvalue()
 
 
 @pytest.fixture

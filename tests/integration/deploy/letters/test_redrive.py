@@ -16,8 +16,9 @@ from deploy.cli import letters
 from deploy.letters import redrive
 from deploy.letters.letter import Letter, Place
 from deploy.letters.plan import Held
+from deploy.letters.planning import Wish, make_plan
 from deploy.letters.reading import Letterbox, ranges_of
-from deploy.letters.redrive import Redriver, Wish, make_plan
+from deploy.letters.redrive import Redriver
 from deploy.reading import read_range
 from schemas.dead_letters import DeadLetterReason, TimeBounds, dead_letter_headers
 from schemas.errors import SigmawatchError

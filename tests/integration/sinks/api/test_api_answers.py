@@ -9,7 +9,15 @@ from pydantic import TypeAdapter
 
 from sinks.api.anomaly_routes import OldAnomaly
 from sinks.api.status_routes import LogEntry, PipelineOut, StatisticsOut
-from sinks.api.views import AnomaliesOut, AnomalyOut, DeviceDetailOut, DevicesOut, SeriesOut
+from sinks.api.views import (
+    AnomaliesOut,
+    AnomalyOut,
+    DeviceDetailOut,
+    DevicesOut,
+    ReadingOut,
+    ReadingsOut,
+    SeriesOut,
+)
 from tests.integration.sinks.queries.conftest import BEGIN, HOSTILE, HOURS
 
 pytestmark = pytest.mark.integration
@@ -47,6 +55,33 @@ def test_anomalies_by_pages(client):
     assert all(later["opened_at"] >= earlier["opened_at"] for later, earlier in pairwise(rows))
     assert set(rows[0]) == set(AnomalyOut.model_fields)
     assert good(client, f"/api/v1/anomalies/{rows[0]['anomaly_id']}") == rows[0]
+
+
+def test_every_reading_of_a_series_by_pages(client):
+    asked = {
+        "device": "oven-1",
+        "metric": "power",
+        "from": "2026-03-01T00:00:00Z",
+        "to": "2026-03-01T10:00:00Z",
+    }
+    rows, sizes, more = [], [], {}
+    while True:
+        page = good(client, "/api/v1/readings", ReadingsOut, limit=1000, **asked, **more)
+        rows += page["readings"]
+        sizes.append(len(page["readings"]))
+        if page["next"] is None:
+            break
+        more = {"cursor": page["next"]}
+    assert sizes == [1000, 1000, 1000, 600]
+    assert [row["time"] for row in rows] == [
+        (BEGIN + n * timedelta(seconds=10)).isoformat().replace("+00:00", "Z") for n in range(3599, -1, -1)
+    ]
+    assert sum(row["fault"] == "spike" for row in rows) == 10
+    assert set(rows[0]) == set(ReadingOut.model_fields)
+    refused(client, "/api/v1/readings", 422, **{**asked, **more, "metric": "temperature"})
+    newest = good(client, "/api/v1/readings", limit=12)["readings"]
+    assert len({(row["device_id"], row["metric"]) for row in newest}) == 12
+    assert {row["time"] for row in newest} == {"2026-03-02T01:59:50Z"}
 
 
 def test_anomalies_are_narrowed(client):
@@ -174,6 +209,10 @@ def test_quality_of_a_stretch(client):
         ("/api/v1/anomalies?cursor=W10", 422),
         ("/api/v1/anomalies?cursor=%E2%98%83", 422),
         ("/api/v1/anomalies?limit=1001", 422),
+        ("/api/v1/readings?limit=10001", 422),
+        ("/api/v1/readings?cursor=W10", 422),
+        ("/api/v1/readings?device=%00", 422),
+        ("/api/v1/devices/oven-0/readings", 404),
         ("/api/v1/anomalies/00000000-0000-0000-0000-00000000ffff", 404),
         ("/api/v1/anomalies/none", 422),
         ("/api/v1/devices?cursor=eyJ9", 422),

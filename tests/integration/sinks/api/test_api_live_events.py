@@ -10,7 +10,9 @@ import pytest
 
 from schemas.readings import AnomalyState, Reading
 from schemas.settings import TopicSettings
+from sinks.api.live import Mark
 from tests.integration.sinks.api.conftest import served, settings_for
+from tests.support.dashboards import running_browser
 from tests.support.sinks import T0, anomaly
 from tests.support.waiting import until
 
@@ -21,7 +23,7 @@ SECONDS = 120
 
 @contextmanager
 def events(address, path, headers=None):
-    """A queue of a stream's (event, id, data); None at its end."""
+    """A queue of a stream's (event, id, data); None at its end. `mark` is the id that it began with."""
     found = Queue()
 
     def read():
@@ -47,7 +49,8 @@ def events(address, path, headers=None):
     thread = threading.Thread(target=read)
     thread.start()
     # The first thing is a comment: from then on nothing is missed.
-    assert found.get(timeout=SECONDS) == (None, None, None)
+    name, found.mark, data = found.get(timeout=SECONDS)
+    assert (name, data) == (None, None)
     yield found
     thread.join(SECONDS)
     assert not thread.is_alive()
@@ -72,6 +75,37 @@ def send_until(topics, queue, readings):
 
     until(came, SECONDS, pause=0.5)
     return queue.get(timeout=SECONDS)
+
+
+def test_who_is_cut_off_before_a_first_event_misses_nothing(settings, topics):
+    path = "/api/v1/stream/anomalies"
+    topics.send_anomalies([anomaly(1)])
+    with served(settings) as server:
+        until(lambda: len(server.api.live._memory.events) == 1, SECONDS)
+        with events(server.address, f"{path}?limit=0") as cut:
+            assert cut.get(timeout=SECONDS) is None
+        with events(server.address, "/api/v1/stream/readings?limit=0") as readings:
+            assert readings.mark is None
+        topics.send_anomalies([anomaly(2)])
+        until(lambda: len(server.api.live._memory.events) == 2, SECONDS)
+        with events(server.address, f"{path}?limit=1", {"Last-Event-ID": cut.mark}) as again:
+            assert again.mark == cut.mark
+            _, mark, told = again.get(timeout=SECONDS)
+        assert told["device_id"] == "device-2"
+        # A browser keeps an id that came without an event.
+        came, subscribe = [], server.api.live.subscribe_anomalies
+
+        def noting(wants, loop, after):
+            came.append(after)
+            return subscribe(wants, loop, after)
+
+        server.api.live.subscribe_anomalies = noting
+        with running_browser() as browser:
+            page = browser.new_page()
+            page.goto(f"{server.address}/livez")
+            page.evaluate(f"""() => {{ window.source = new EventSource("{path}?limit=0"); }}""")
+            until(lambda: len(came) > 1, SECONDS)
+        assert came[:2] == [None, Mark.parse(mark)]
 
 
 def test_readings_and_anomalies_as_they_come_and_after_a_break(settings, topics):

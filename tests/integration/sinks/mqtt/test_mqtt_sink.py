@@ -1,12 +1,9 @@
 """Anomalies from a real Kafka broker to a real MQTT broker."""
 
 import json
-import threading
 import uuid
-from collections import Counter
 from dataclasses import replace
 
-import paho.mqtt.client as mqtt
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
@@ -14,60 +11,14 @@ from schemas.errors import SigmawatchError
 from schemas.readings import AnomalyState
 from schemas.settings import load_settings
 from sinks.mqtt.service import mqtt_sink
+from tests.support.listening import listen, mosquitto
 from tests.support.mosquitto import Mosquitto
 from tests.support.sinks import CODEC, SHORT_SESSION, Topics, anomaly, running
 from tests.support.waiting import until
 
+__all__ = ["listen", "mosquitto"]
+
 pytestmark = [pytest.mark.integration, pytest.mark.most_real]
-
-
-class Ear:
-    """Hears everything on an MQTT broker."""
-
-    def __init__(self, port: int) -> None:
-        self.heard: list[tuple[str, bytes, bool]] = []
-        ready = threading.Event()
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-        self._client.reconnect_delay_set(0.1, 0.2)
-        self._client.on_connect = lambda *_: self._client.subscribe("#", qos=1)
-        self._client.on_subscribe = lambda *_: ready.set()
-        self._client.on_message = lambda _client, _data, message: self.heard.append(
-            (message.topic, message.payload, message.retain)
-        )
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        assert ready.wait(120)
-
-    def anomalies(self) -> Counter[tuple[str, str]]:
-        """(device, state) -> how often."""
-        documents = [json.loads(data) for topic, data, _ in list(self.heard) if "/anomalies/" in topic]
-        return Counter((each["device_id"], each["state"]) for each in documents)
-
-    def last(self, topic: str) -> bytes | None:
-        return next((data for place, data, _ in reversed(list(self.heard)) if place == topic), None)
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
-@pytest.fixture
-def mosquitto(tmp_path):
-    with Mosquitto(tmp_path / "mosquitto") as running_broker:
-        yield running_broker
-
-
-@pytest.fixture
-def listen():
-    made = []
-
-    def listener(port):
-        made.append(Ear(port))
-        return made[-1]
-
-    yield listener
-    for each in made:
-        each.close()
 
 
 def sink_of(topics: Topics, mosquitto: Mosquitto, **more: str):

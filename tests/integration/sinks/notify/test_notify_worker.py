@@ -190,7 +190,7 @@ def test_an_outage_of_the_database_is_waited_out(
         until(lambda: worker._deliveries.busy)
         embedded_database.server.stop()
         webhooks.hold.set()
-        until(lambda: worker._store.waiting)
+        until(lambda: worker._database.waiting)
         assert worker.alive
         assert not worker.ready
         embedded_database.server.start()

@@ -24,7 +24,7 @@ from sinks.queries.devices import (
 from sinks.queries.query import Query
 from sinks.queries.readings import reading_page
 from sinks.queries.selection import Selection
-from sinks.queries.series import abilities_of, extent, series_buckets
+from sinks.queries.series import abilities_of, newest, oldest, series_buckets
 from sinks.queries.statistics import database_statistics
 from sinks.queries.streaming import (
     ANOMALY_COLUMNS,
@@ -157,8 +157,11 @@ def test_few_readings_are_given_one_by_one(connection, plant):
     assert found.width == timedelta(0)
     assert list(found.time) == [plant.begin + n * timedelta(seconds=10) for n in range(180)]
     assert found.labelled.sum() == 10
-    assert extent(connection, "oven-1", "power") == (plant.begin, plant.end - timedelta(seconds=10))
-    assert extent(connection, "oven-1", "colour") is None
+    abilities = abilities_of(connection)
+    assert oldest(connection, "oven-1", "power", abilities) == plant.begin
+    assert newest(connection, "oven-1", "power", abilities) == plant.end - timedelta(seconds=10)
+    assert oldest(connection, "oven-1", "colour", abilities) is None
+    assert newest(connection, "oven-1", "colour", abilities) is None
 
 
 def test_an_empty_stretch_has_no_buckets(connection, plant):

@@ -8,12 +8,13 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from deploy.clients import UnreachableError
-from deploy.letters import redrive
+from deploy.letters import planning, redrive
 from deploy.letters.history import Attempt, Ledger, OriginalId, pack_attempts, unpack_attempts
 from deploy.letters.letter import Letter, Place
 from deploy.letters.plan import Plan, Task
+from deploy.letters.planning import older_than_retention
 from deploy.letters.reading import Letterbox
-from deploy.letters.redrive import Redriver, older_than_retention
+from deploy.letters.redrive import Redriver
 from schemas.errors import SigmawatchError
 from schemas.settings import Settings
 
@@ -194,7 +195,7 @@ def test_messages_older_than_their_topic_keeps_them_are_counted(monkeypatch, con
     entries = {name: SimpleNamespace(value=value) for name, value in config.items()}
     answer = SimpleNamespace(result=lambda: entries)
     admin = SimpleNamespace(describe_configs=lambda resources, **_: {resources[0]: answer})
-    monkeypatch.setattr(redrive, "admin_client", lambda _: admin)
+    monkeypatch.setattr(planning, "admin_client", lambda _: admin)
     tasks = [
         Task(OriginalId(Place("readings", 0, n), "c"), Place("readings.dlq", 0, n), (), frozenset(), time)
         for n, time in enumerate((None, 5000, 9500))

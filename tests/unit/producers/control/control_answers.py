@@ -16,12 +16,18 @@ def client_of(fleet, **settings):
     return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
 
 
-def data(answer, status=200):
-    """The data of an answer, whose envelope is checked."""
+def envelope(answer, status, *, success):
+    """The body of an answer."""
     body = answer.json()
     assert answer.status_code == status, body
     assert list(body) == ["success", "data", "message", "errors"]
-    assert body["success"] is True
+    assert body["success"] is success
+    return body
+
+
+def data(answer, status=200):
+    """The data of an answer, whose envelope is checked."""
+    body = envelope(answer, status, success=True)
     assert body["errors"] is None
     assert body["message"]
     return body["data"]
@@ -29,10 +35,7 @@ def data(answer, status=200):
 
 def refusal(answer, status):
     """The message of an error, whose envelope is checked."""
-    body = answer.json()
-    assert answer.status_code == status, body
-    assert list(body) == ["success", "data", "message", "errors"]
-    assert body["success"] is False
+    body = envelope(answer, status, success=False)
     assert body["data"] is None
     assert body["errors"]
     assert all(isinstance(error, str) and error for error in body["errors"])

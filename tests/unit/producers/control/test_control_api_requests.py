@@ -19,6 +19,7 @@ TOKEN = "correct-horse-battery"
 def test_errors_of_the_common_ground_are_envelopes(fleet, client):
     assert "there is no /nope" in refusal(client.get("/nope"), 404)
     assert "does not know PATCH. Use GET" in refusal(client.patch("/health"), 405)
+    assert "Use DELETE, GET, PATCH, POST" in refusal(client.put("/api/v1/devices"), 405)
     assert "no JSON" in refusal(
         client.post("/trigger-anomaly", content=b"{", headers={"content-type": "application/json"}), 400
     )

@@ -5,7 +5,8 @@ import pytest
 from producers.devices.amounts import Amount, Span
 from producers.devices.catalogue import group_type, load_catalogue
 from producers.devices.fleet_spec import FaultChances, Group
-from producers.devices.model import Effect, Shape
+from producers.devices.metrics import Shape
+from producers.devices.model import Effect
 from schemas.errors import ConfigError
 
 CATALOGUE = load_catalogue()

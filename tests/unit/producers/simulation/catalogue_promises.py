@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from producers.devices.model import Cycle, DeviceType, Metric, Shape
+from producers.devices.metrics import Cycle, Metric, Shape
+from producers.devices.model import DeviceType
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NODES = np.linspace(-8.0, 8.0, 321)

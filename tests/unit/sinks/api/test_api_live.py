@@ -29,6 +29,17 @@ class PlacedMessage(FakeMessage):
         return self._partition
 
 
+class FakeBroken(PlacedMessage):
+    """One that is no anomaly."""
+
+    def __init__(self, partition, offset):
+        super().__init__(0, partition, offset)
+        self._value = b"?"
+
+    def value(self):
+        return self._value
+
+
 @pytest.fixture
 def tail():
     return LiveTail(KafkaSettings(), "readings", "anomalies", Codec(Catalogue()))
@@ -111,6 +122,122 @@ def test_a_client_that_is_there_gets_what_comes(tail):
     assert asyncio.run(run()) == ([7], 1)
     assert tail.clients == 0
     assert tail.rate().anomalies > 0
+
+
+class Broker:
+    """Watermarks of the anomalies' partitions."""
+
+    def __init__(self, **bounds):
+        self.bounds = {int(name[1:]): both for name, both in bounds.items()}
+
+    def get_watermark_offsets(self, place, timeout):
+        assert timeout > 0
+        return self.bounds[place.partition]
+
+
+def subscribed(tail, after=None, wants=everything):
+    """A client's subscription with what it gets again; its loop is this test's."""
+    return tail.subscribe_anomalies(wants, asyncio.get_running_loop(), after)
+
+
+async def taken(subscription):
+    """What waits, without waiting for more."""
+    found, _ = ([], 0) if subscription.mark() is not None else await subscription.take(30)
+    return [(event.partition, event.offset) for event in found]
+
+
+def test_a_new_client_has_a_mark_from_the_beginning(tail):
+    async def run():
+        unknown, _, _ = subscribed(tail)
+        before = unknown.mark()
+        tail._remember_starts(Broker(p0=(0, 3), p1=(0, 2000)), [0, 1])
+        new, again, lost = subscribed(tail)
+        return before, str(unknown.mark()), str(new.beginning), again, lost
+
+    assert asyncio.run(run()) == (Mark({}), "3.2000", "3.2000", [], 0)
+
+
+def test_what_was_before_the_server_is_no_news_to_a_new_client(tail):
+    async def run():
+        early, _, _ = subscribed(tail)
+        tail._remember_starts(Broker(p0=(0, 2), p1=(0, 1)), [0, 1])
+        late, _, _ = subscribed(tail)
+        feed(tail, (0, 0), (0, 1), (1, 0))
+        recalled = await taken(early), await taken(late)
+        feed(tail, (0, 2))
+        (event,), _ = await early.take(30)
+        return recalled, (event.partition, event.offset, str(event.mark)), await taken(late)
+
+    assert asyncio.run(run()) == (([], []), (0, 2, "3.1"), [(0, 2)])
+
+
+def test_who_comes_back_while_the_server_reads_what_was_gets_nothing_twice(tail):
+    async def run():
+        tail._remember_starts(Broker(p0=(0, 3), p1=(0, 2)), [0, 1])
+        feed(tail, (0, 0))
+        back, again, _ = subscribed(tail, Mark.parse("2.1"))
+        feed(tail, (0, 1), (0, 2), (1, 0), (1, 1))
+        found, _ = await back.take(30)
+        return again, [(event.partition, event.offset, str(event.mark)) for event in found]
+
+    # The second mark holds the client's own place in partition 1, where the server is not yet.
+    assert asyncio.run(run()) == ([], [(0, 2, "3.1"), (1, 1, "3.2")])
+
+
+def test_a_partition_that_comes_later_is_new_from_its_beginning(tail):
+    async def run():
+        client, _, _ = subscribed(tail)
+        tail._remember_starts(Broker(p0=(0, 5)), [0])
+        tail._assigned.add(("anomalies", 0))
+        tail._remember_starts(Broker(p1=(0, 2)), [1])
+        feed(tail, (1, 0), (1, 1))
+        return await taken(client)
+
+    assert asyncio.run(run()) == [(1, 0), (1, 1)]
+
+
+def test_a_mark_of_another_log_begins_at_the_end(tail):
+    async def run():
+        tail._remember_starts(Broker(p0=(0, 2)), [0])
+        client, again, lost = subscribed(tail, Mark.parse("900"))
+        feed(tail, (0, 0), (0, 1), (0, 2))
+        return str(client.beginning), again, lost, await taken(client)
+
+    assert asyncio.run(run()) == ("2", [], 0, [(0, 2)])
+
+
+def test_a_topic_that_is_made_anew_while_clients_listen(tail):
+    async def run():
+        tail._remember_starts(Broker(p0=(0, 7)), [0])
+        client, _, _ = subscribed(tail)
+        feed(tail, (0, 7))
+        first = await taken(client)
+        feed(tail, (0, 0), (0, 1))
+        found, _ = await client.take(30)
+        _, again, lost = subscribed(tail, Mark.parse("1"))
+        return (
+            first,
+            [(event.offset, str(event.mark)) for event in found],
+            [one.offset for one in again],
+            lost,
+        )
+
+    assert asyncio.run(run()) == ([(0, 7)], [(0, "1"), (1, "2")], [1], 0)
+
+
+def test_what_is_not_for_a_client_moves_its_mark_but_not_past_what_waits(tail):
+    async def run():
+        client, _, _ = subscribed(tail, wants=lambda event: event.partition == 1)
+        feed(tail, (0, 0), (0, 1))
+        passed = str(client.mark())
+        tail._take_anomalies([FakeBroken(0, 2)])
+        unreadable = str(client.mark())
+        feed(tail, (1, 0), (0, 3))
+        waiting = client.mark()
+        await client.take(30)
+        return passed, unreadable, waiting, str(client.mark())
+
+    assert asyncio.run(run()) == ("2", "3", None, "4.1")
 
 
 @given(st.dictionaries(st.integers(0, 50), st.integers(0, 2**63 - 1), min_size=1))

@@ -1,27 +1,49 @@
 """The image's health check: asks the part that runs in this container whether it is alive.
 
-Processors and sinks are asked for /livez on their port; the other commands live as long as their process.
+Parts with a port are asked for /livez there; the other commands live as long as their process.
 """
 
 import http.client
+import re
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 _SECONDS = 3.0
 
 
-def port_of(command: Sequence[str], processor_port: int, sink_port: int) -> int | None:
-    """The port that a command line answers on, None where it has none."""
-    for flag, part, port in (
-        ("--web-port", ["process"], processor_port),
-        ("--metrics-port", ["sink", "timescale"], sink_port),
-    ):
-        if all(word in command for word in part):
-            given = [word for before, word in pairwise(command) if before == flag]
-            return int(given[-1]) if given and given[-1].isdecimal() else port
-    return None
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A command that answers on a port, the flag that names the port, and the setting without it."""
+
+    words: tuple[str, ...]
+    flag: str
+    setting: str
+
+
+PARTS = (
+    Part(("process",), "--web-port", "processor.web_port"),
+    Part(("sink", "timescale"), "--metrics-port", "sink.metrics_port"),
+    Part(("sink", "notify"), "--metrics-port", "notify.metrics_port"),
+    Part(("sink", "mqtt"), "--metrics-port", "mqtt_sink.metrics_port"),
+    Part(("bridge", "mqtt"), "--metrics-port", "bridge.metrics_port"),
+    Part(("ingest",), "--port", "ingest.port"),
+    Part(("serve",), "--port", "api.port"),
+    Part(("simulate", "--control"), "--control-port", "control.port"),
+)
+
+
+def part_of(command: Sequence[str]) -> Part | None:
+    """Which part a command line starts, None for one without a port."""
+    return next((part for part in PARTS if all(word in command for word in part.words)), None)
+
+
+def given_port(command: Sequence[str], part: Part) -> int | None:
+    """The port that a command line's flag names."""
+    named = re.findall(rf"\0{part.flag}[=\0](\d+)(?=\0|\Z)", "\0".join(["", *command]))
+    return int(named[-1]) if named else None
 
 
 def alive(port: int) -> bool:
@@ -36,17 +58,21 @@ def alive(port: int) -> bool:
         connection.close()
 
 
-def main() -> int:
-    """0 where the container's part is alive."""
-    command = Path("/proc/1/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-    if port_of(command, 0, 0) is None:
-        return 0
+def port_in_settings(part: Part) -> int:
+    """The port without the flag: of environment, configuration file or default."""
     # Only here: the settings take longer to load than all the rest, and this runs every few seconds.
     from schemas.settings import load_settings  # noqa: PLC0415
 
-    settings = load_settings()
-    port = port_of(command, settings.processor.web_port, settings.sink.metrics_port)
-    return 0 if port is None or alive(port) else 1
+    return int(attrgetter(part.setting)(load_settings()))
+
+
+def main() -> int:
+    """0 where the container's part is alive."""
+    command = Path("/proc/1/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    part = part_of(command)
+    if part is None:
+        return 0
+    return 0 if alive(given_port(command, part) or port_in_settings(part)) else 1
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from producers.encode import ReadingEncoder
 from producers.options import SimulateOptions
 from producers.simulation.assembling import make_fleet
 from producers.simulation.choosing import choose
+from producers.simulation.commands import InjectFault, Selector
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
 from schemas.columns import decode_reading_spans, decode_readings
@@ -43,7 +44,9 @@ def warm() -> int:
 
 def _simulated(codec: Codec) -> list[bytes]:
     fleet = make_fleet(choose(SimulateOptions(fleet="energy", anomaly_rate=0.05)))
-    return ReadingEncoder(fleet.table, codec).encode(fleet.between(0, _MINUTE_US))
+    values = ReadingEncoder(fleet.table, codec).encode(fleet.between(0, _MINUTE_US))
+    fleet.apply(InjectFault(Selector(), random_one=True, readings=1))
+    return values
 
 
 def _process(batches: list[list[bytes]], codec: Codec) -> None:

@@ -6,7 +6,7 @@ Elsewhere:
 
 | row | tests |
 |---|---|
-| docker-compose up; integration with the other services | tests/integration/deploy/test_compose.py::test_the_fleet_runs_and_nothing_is_compiled_in_containers |
+| docker-compose up; integration with the other services | tests/integration/deploy/test_compose.py::test_the_fleet_runs_and_obeys_and_nothing_is_compiled_in_containers |
 | Data flow: MQTT broker, data ingestion, store | tests/integration/producers/mqtt/test_mqtt_to_kafka.py::test_every_reading_arrives_as_it_was_simulated |
 | Paths, bodies, envelopes and limits in full | tests/unit/producers/control/test_control_api_devices.py, tests/unit/producers/control/test_control_api_faults.py, tests/unit/producers/control/test_control_api_simulation.py, tests/unit/producers/control/test_control_api_requests.py |
 | The same calls at the dashboard's port | tests/unit/deploy/test_serving.py::test_calls_of_earlier_systems_at_the_one_address |

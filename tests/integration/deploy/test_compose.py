@@ -1,5 +1,6 @@
 """The compose file as a user starts it: readings flow, what is killed comes back, what is stored stays."""
 
+import http.client
 import json
 import re
 from contextlib import contextmanager
@@ -25,10 +26,14 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 FILE = ROOT / "deploy/images/compose.yaml"
-OURS = ("prepare", "process", "sink", "simulate")
+ONCE = ("credentials", "prepare")
+PARTS = ("process", "sink", "maintain", "serve", "simulate")
+OURS = (*ONCE, *PARTS)
 PASSWORD = "we'$ird:@/ %41"
 OLDEST_COMPOSE = (2, 24)
 HISTORY = ("--duration=10m", "--interval=1s", "--speed=max", "--json")
+FOR_TRAINING = ("--fleet=evaluation", "--days=5", "--speed=max", "--json")
+TOKEN = "/var/lib/sigmawatch/token/token"
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Project:
     name: str
     folder: Path
     database_port: int
+    api_port: int
 
     def __call__(self, *arguments, check=True):
         files = ("--file", str(FILE), "--file", str(self.folder / "test.json"))
@@ -59,6 +65,16 @@ class Project:
         ) as connection:
             return connection.execute(query).fetchone()[0]
 
+    def api(self, path, token=""):
+        """(status, body) of the API."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=30)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
     def logs(self):
         return self("logs", "--no-color", "--tail", "30", *OURS, check=False).stdout[-6000:]
 
@@ -66,14 +82,17 @@ class Project:
         return until(condition, seconds, self.logs, pause=0.5)
 
     def healthy(self):
-        """Whether all containers are, and `prepare` has done its work."""
+        """Whether all containers are, and those that run once have done their work."""
         found = self.containers().values()
-        return found and all(
-            container["ExitCode"] == 0 and container["State"] == "exited"
-            if container["Service"] == "prepare"
-            else container["Health"] == "healthy"
-            for container in found
-        )
+        return found and all(map(_well, found))
+
+
+def _well(container):
+    if container["Service"] in ONCE:
+        return container["State"] == "exited" and container["ExitCode"] == 0
+    if container["Service"] == "maintain":
+        return container["State"] == "running"
+    return container["Health"] == "healthy"
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +105,16 @@ def project(tmp_path_factory):
     kafka, database = require_image(*KAFKA_IMAGES), require_image(*DATABASE_IMAGES)
     folder = tmp_path_factory.mktemp("compose")
     build_image(folder)
-    port = free_port()
+    port, api_port = free_port(), free_port()
     quoted = PASSWORD.replace("'", "\\'")
     (folder / "test.env").write_text(
         f"POSTGRES_PASSWORD='{quoted}'\nKAFKA_PORT={free_port()}\nDATABASE_PORT={port}\n"
-        f"PROCESS_PORTS=0\nSINK_PORT=0\nKAFKA_IMAGE={kafka}\nDATABASE_IMAGE={database}\n"
+        f"PROCESS_PORTS=0\nSINK_PORT=0\nAPI_PORT={api_port}\nKAFKA_IMAGE={kafka}\nDATABASE_IMAGE={database}\n"
     )
-    (folder / "test.json").write_text(json.dumps({"services": {name: {"image": IMAGE} for name in OURS}}))
-    with torn_down(Project(f"sigmawatch-test-{port}", folder, port)) as running:
+    (folder / "test.json").write_text(
+        json.dumps({"services": {name: {"image": IMAGE} for name in (*OURS, "train")}})
+    )
+    with torn_down(Project(f"sigmawatch-test-{port}", folder, port, api_port)) as running:
         running("up", "--detach", "--no-build", "--scale", "process=3", "--scale", "simulate=0")
         running.until(running.healthy, 240)
         yield running
@@ -107,9 +128,9 @@ def torn_down(project):
         project("down", "--volumes", "--timeout", "5", check=False)
 
 
-def simulate(project, start):
+def simulate(project, start, *options):
     """Put history on the topic; gives the number of readings."""
-    summary = project("run", "--rm", "-T", "simulate", "simulate", *HISTORY, f"--start={start}").stdout
+    summary = project("run", "--rm", "-T", "simulate", "simulate", *options, f"--start={start}").stdout
     return json.loads(summary)["produced"]
 
 
@@ -123,12 +144,12 @@ def crash(project, service):
 
 
 def test_readings_and_anomalies_are_stored_though_parts_are_killed(project):
-    produced = simulate(project, "2026-01-01T00:00:00Z")
+    produced = simulate(project, "2026-01-01T00:00:00Z", *HISTORY)
     project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 150)
     project.until(lambda: project.query("SELECT count(*) FROM anomalies") > 0, 150)
-    restarted = [crash(project, service) for service in ("process", "sink", "database", "kafka")]
+    restarted = [crash(project, service) for service in ("process", "sink", "serve", "database", "kafka")]
     project.until(lambda: all(came_back() for came_back in restarted), 150)
-    produced += simulate(project, "2026-01-02T00:00:00Z")
+    produced += simulate(project, "2026-01-02T00:00:00Z", *HISTORY)
     project.until(project.healthy, 240)
     project.until(lambda: project.query("SELECT count(*) FROM readings") == produced, 240)
 
@@ -143,16 +164,50 @@ def test_only_loopback_is_published(project):
     assert hosts == {"127.0.0.1"}
 
 
-def test_the_fleet_runs_and_nothing_is_compiled_in_containers(project):
+def test_dashboard_and_api_answer_who_has_the_token(project):
+    token = project("exec", "-T", "serve", "cat", TOKEN).stdout.strip()
+    assert project.api("/")[0] == 200
+    assert project.api("/api/v1/pipeline")[0] == 401
+    status, body = project.api("/api/v1/pipeline", token)
+    assert status == 200
+    assert json.loads(body)["processors"]["ready"] >= 1, body
+    told = [name for name in project.containers() if "credentials" not in name]
+    environments = docker("inspect", "--format", "{{json .Config}}", *told).stdout
+    assert "SIGMAWATCH_DATABASE__URL" in environments
+    assert not [secret for secret in (token, PASSWORD) if secret in environments]
+
+
+def test_processors_take_models_that_are_trained_beside_them(project):
+    before = project.query("SELECT count(*) FROM readings")
+    produced = simulate(project, "2026-02-01T00:00:00Z", *FOR_TRAINING)
+    project.until(lambda: project.query("SELECT count(*) FROM readings") == before + produced, 240)
+    trained = project("run", "--rm", "-T", "train", "--types=oven", "--to=2026-02-06T00:00:00Z", "--json")
+    models = json.loads(trained.stdout)["models"]
+    assert [(model["type"], model["metric"]) for model in models] == [("oven", "temperature")]
+    taken = "models=['oven temperature']"
+    workers = len(project.containers("process"))
+    project.until(lambda: project("logs", "--no-color", "process").stdout.count(taken) == workers, 150)
+    status = json.loads(project("exec", "-T", "process", "sigmawatch", "model", "status", "--json").stdout)
+    assert [model["sha256"] for model in status["models"]] == [models[0]["sha256"]]
+
+
+def test_the_fleet_runs_and_obeys_and_nothing_is_compiled_in_containers(project):
     before = project.query("SELECT count(*) FROM readings")
     project("up", "--detach", "--no-build", "--scale", "process=3")
     project.until(lambda: project.query("SELECT count(*) FROM readings") > before, 150)
-    names = [name for service in ("process", "sink", "simulate") for name in project.containers(service)]
-    assert len(names) == 5
+    inject = ("sigmawatch", "fault", "inject", "hvac-001", "power_spike", "--duration=30s")
+    project.until(lambda: project("exec", "-T", "serve", *inject, check=False).returncode == 0, 60)
+    faulty = (
+        "SELECT count(*) FROM readings WHERE device_id = 'hvac-001' AND fault = 'power_spike' AND time > '{}'"
+    )
+    project.until(lambda: project.query(faulty.format("2026-06-01")) > 0, 60)
+    names = [name for service in PARTS for name in project.containers(service)]
+    assert len(names) == 7
     assert {name: compiled_since_start(name) for name in names} == {name: [] for name in names}
 
 
 def test_it_ends_cleanly_and_keeps_its_data(project):
+    token = project("exec", "-T", "serve", "cat", TOKEN).stdout
     project("stop")
     codes = {
         container["Name"]: container["ExitCode"]
@@ -165,6 +220,7 @@ def test_it_ends_cleanly_and_keeps_its_data(project):
     project("up", "--detach", "--no-build", "--scale", "simulate=0")
     project.until(project.healthy, 240)
     assert project.query("SELECT count(*) FROM readings WHERE time < '2026-01-03'") > 0
+    assert project("exec", "-T", "serve", "cat", TOKEN).stdout == token
     project("down", "--volumes")
     left = docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}")
     assert left.stdout == ""

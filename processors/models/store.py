@@ -46,8 +46,9 @@ class ModelStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._seen = self._look()
-        self.models = self._load()
+        self.models = Models()
+        self._seen: _Seen = frozenset()
+        self.changed()
 
     def changed(self) -> bool:
         """Whether other models are usable than at the last look; `models` has them then. Says in the log what changed."""
@@ -55,21 +56,15 @@ class ModelStore:
         if seen == self._seen:
             return False
         self._seen = seen
-        before, self.models = self.models, self._load()
-        sums = [
-            {key: model.info.sha256 for key, model in one.usable.items()} for one in (before, self.models)
-        ]
-        return sums[0] != sums[1]
-
-    def _load(self) -> Models:
-        models = load_models(self.folder)
-        for path, reason in models.refused.items():
-            log.warning("model refused", file=str(path), reason=reason)
-        if models.usable:
-            log.info(
-                "models loaded", folder=str(self.folder), models=[" ".join(key) for key in models.usable]
-            )
-        return models
+        before, self.models = self.models, load_models(self.folder)
+        for path, reason in self.models.refused.items():
+            if before.refused.get(path) != reason:
+                log.warning("model refused", file=str(path), reason=reason)
+        old, new = _sums(before), _sums(self.models)
+        loaded = [" ".join(key) for key in new if new[key] != old.get(key)]
+        if loaded:
+            log.info("models loaded", folder=str(self.folder), models=loaded)
+        return old != new
 
     def _look(self) -> _Seen:
         found = set()
@@ -80,3 +75,8 @@ class ModelStore:
                 continue
             found.add((path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
         return frozenset(found)
+
+
+def _sums(models: Models) -> dict[ModelKey, str]:
+    """The usable ones' checksums."""
+    return {key: model.info.sha256 for key, model in models.usable.items()}

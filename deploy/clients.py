@@ -119,15 +119,12 @@ def connect_database(settings: Settings) -> "psycopg.Connection":
     """
     import psycopg  # noqa: PLC0415
 
+    from sinks.timescale.connection import connection_options  # noqa: PLC0415
+
     url = database_url(settings)
     with reaching(url):
-        return psycopg.connect(
-            url,
-            autocommit=True,
-            connect_timeout=max(1, round(settings.database.connect_timeout)),
-            application_name="sigmawatch",
-            prepare_threshold=None,
-        )
+        timeout = max(1, round(settings.database.connect_timeout))
+        return psycopg.connect(url, **connection_options("sigmawatch", timeout))
 
 
 @contextmanager

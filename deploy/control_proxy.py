@@ -7,23 +7,22 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from deploy.control_paths import control_description, described_with, is_answered, operations_of
 from schemas.web.app import ApiError
+from schemas.web.guard import require_own_page
 
 PREFIX = "/control"
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # Longer than the longest that the control API lets a command wait (control.timeout).
 _TIMES = httpx.Timeout(610.0, connect=5.0)
 # Commands that wait must not hold up others; of connections that are idle few are kept.
 _CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-_PASSED_ON = ("content-type", "accept")
+_PASSED_ON = (b"content-type", b"accept")
 _PASSED_BACK = ("content-type", "etag", "retry-after", "allow", "x-total-count", "link")
 
 _DESCRIPTION = f"""
@@ -65,8 +64,8 @@ class _Proxy:
     """Passes requests on, over connections that live as long as the app."""
 
     def __init__(self, url: str, token: str | None, origins: Collection[str]) -> None:
-        self._url = url
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._url = httpx.URL(url)
+        self._headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
         self._origins = origins
         self._http: httpx.AsyncClient | None = None
 
@@ -88,17 +87,19 @@ class _Proxy:
         return answer
 
     async def _pass_on(self, request: Request, path: bytes) -> Response:
-        _require_own_page(request, self._origins)
+        require_own_page(request, self._origins, "api.cors_origins")
         assert self._http is not None, "the app's lifespan has not begun"
-        passed = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        # As the client wrote them: %2F and %2E are parts of an id.
-        target = b"?".join(filter(None, (path, request.scope["query_string"]))).decode("latin-1")
+        passed = [(name, value) for name, value in request.headers.raw if name in _PASSED_ON]
+        # As the client wrote them: %2F and %2E are parts of an id. What does not begin with a slash would go on the host.
+        target = b"?".join(filter(None, (path, request.scope["query_string"])))
+        if not target.startswith(b"/"):
+            raise ApiError(HTTPStatus.NOT_FOUND, "there is no such path", remedy="/docs lists what there is.")
         try:
             answer = await self._http.request(
                 request.method,
-                f"{self._url}{target}",
+                self._url.copy_with(raw_path=target),
                 content=await request.body(),
-                headers=passed | self._headers,
+                headers=[*passed, *self._headers],
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ApiError(
@@ -108,20 +109,3 @@ class _Proxy:
             ) from None
         kept = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
         return Response(answer.content, answer.status_code, kept)
-
-
-def _require_own_page(request: Request, origins: Collection[str]) -> None:
-    """A browser sends a POST without a body across origins by itself, and says where from."""
-    origin = request.headers.get("origin")
-    if request.method in _READING or origin is None or origin in origins:
-        return
-    try:
-        own = urlsplit(origin).netloc == request.headers.get("host")
-    except ValueError:
-        own = False
-    if not own:
-        raise ApiError(
-            HTTPStatus.FORBIDDEN,
-            f"pages of {origin[:100]} may not change anything here",
-            remedy="Name the origin in api.cors_origins.",
-        )

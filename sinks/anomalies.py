@@ -1,6 +1,6 @@
 """Anomalies out of messages, as all sinks of anomalies take them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import NamedTuple
@@ -38,12 +38,14 @@ class AnomalyReader:
         group: consumer group of the sink, by which messages are put back for it.
         stop: ends the waiting.
         longest_wait: longest pause between two attempts, in seconds.
+        on_pause: called before each pause.
     """
 
     codec: Codec
     group: str
     stop: Event
     longest_wait: float
+    on_pause: Callable[[], object] = lambda: None
 
     def read(
         self, messages: Sequence[Message], positions: Mapping[TopicAndPartition, int]
@@ -85,6 +87,7 @@ class AnomalyReader:
             self.stop,
             "the schema registry",
             self.longest_wait,
+            self.on_pause,
         )
         try:
             for us in (anomaly.opened_at, anomaly.cleared_at, anomaly.detected_at):

@@ -119,7 +119,9 @@ class AnomalyLog(ConsumingSink):
             metrics or SinkMetrics(), options.consumer, [options.topic], options.longest_wait, clock
         )
         self._options = options
-        self._anomalies = AnomalyReader(codec, options.group, self._stop, options.longest_wait)
+        self._anomalies = AnomalyReader(
+            codec, options.group, self._stop, options.longest_wait, self._still_alive
+        )
         self._send_dead_letters = send_dead_letters
         self._file: RotatingFile | None = None
         self._recovering = False

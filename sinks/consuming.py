@@ -99,6 +99,10 @@ class ConsumingSink(ABC):
         """Whether a restart would not help."""
         return self._running and (self._waiting or self._clock() - self._beat < _STUCK_SECONDS)
 
+    def _still_alive(self) -> None:
+        """The loop does not turn, for it waits for Kafka or a registry."""
+        self._beat = self._clock()
+
     @property
     def _waiting(self) -> bool:
         """Whether the store is out of reach, or being prepared."""
@@ -121,7 +125,9 @@ class ConsumingSink(ABC):
     def _place(self, reader: Reader) -> None:
         """Look up where the assigned logs stand, and read from there; blocks through outages."""
         self._forget()
-        found = reader.look(self._stop, self._longest_wait, committed=self._ASKS_KAFKA)
+        found = reader.look(
+            self._stop, self._longest_wait, committed=self._ASKS_KAFKA, on_pause=self._still_alive
+        )
         self._logs = found.logs
         self._positions = self._standing(found)
         for key in sorted(reader.out_of_range & set(self._positions)):

@@ -23,6 +23,7 @@ def patiently(
     stop: threading.Event,
     whom: str,
     longest_wait: float = 10.0,
+    on_pause: Callable[[], object] = lambda: None,
 ) -> _Result:
     """Call `once` until it does not raise `outage`; any other error passes through.
 
@@ -32,6 +33,7 @@ def patiently(
         stop: ends the waiting.
         whom: who is waited for, for the log.
         longest_wait: longest pause, in seconds.
+        on_pause: called before each pause.
 
     Raises:
         StoppedError: `stop` was set while waiting.
@@ -40,6 +42,7 @@ def patiently(
     def told(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         _LOG.warning(f"{whom} is out of reach, waiting", reason=str(error), attempt=state.attempt_number)
+        on_pause()
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(outage),

@@ -118,13 +118,21 @@ class Reader:
         """
         return log_bounds(self._consumer, topic, partition)
 
-    def look(self, stop: Event, longest_wait: float, *, committed: bool = False) -> "Standing":
+    def look(
+        self,
+        stop: Event,
+        longest_wait: float,
+        *,
+        committed: bool = False,
+        on_pause: Callable[[], object] = lambda: None,
+    ) -> "Standing":
         """What Kafka says of the assigned logs; blocks through outages. Topics that are missing are left out.
 
         Args:
             stop: ends the waiting.
             longest_wait: longest pause between two attempts, in seconds.
             committed: ask for the group's committed offsets, too.
+            on_pause: called before each pause.
 
         Raises:
             StoppedError: told to stop while waiting.
@@ -137,7 +145,7 @@ class Reader:
             offsets = self.committed(there, ids) if committed and there else {}
             return Standing(ids, {key: self.bounds(*key) for key in there}, offsets)
 
-        return patiently(ask, KafkaException, stop, "Kafka", longest_wait)
+        return patiently(ask, KafkaException, stop, "Kafka", longest_wait, on_pause)
 
     def start_at(self, positions: Mapping[TopicAndPartition, int], topic_ids: Mapping[str, str]) -> None:
         """Read the assigned partitions from these positions; those left out are not read."""

@@ -91,7 +91,7 @@ def main(folder: str) -> int:
     """0, or 1 with the reason on stderr."""
     try:
         write_credentials(Path(folder), os.environ)
-    except (SigmawatchError, OSError) as error:
+    except (SigmawatchError, OSError, UnicodeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     print(f"dashboard and API ask for the token in {folder}/token/token")  # noqa: T201 -- for whom `up` shows it

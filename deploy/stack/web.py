@@ -3,7 +3,7 @@
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ class ControlAddress:
     """Where the simulator's control API listens, and the token it asks for."""
 
     port: int
-    token: str
+    token: str = field(repr=False)
     host: str = "127.0.0.1"
 
     @property

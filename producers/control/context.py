@@ -3,9 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
@@ -23,7 +21,7 @@ from producers.simulation.commands import (
     UnknownDeviceError,
 )
 from producers.simulation.control import Control, SimulationStatus
-from schemas.web.app import ApiError
+from schemas.web.guard import require_own_page
 
 Types = Callable[[], Mapping[str, DeviceType]]
 """The device types as they are now: a changed file may bring others."""
@@ -175,20 +173,9 @@ DevicesListed = Annotated[DeviceListing, Query()]
 
 
 def own_pages_only(api: Api) -> Any:
-    """A dependency: refuses changes by web pages of other origins than those that are named.
-
-    A browser sends a POST without a body across origins by itself, and says where from.
-    """
+    """A dependency: refuses changes by web pages of other origins than those that are named."""
 
     def check(request: Request) -> None:
-        origin = request.headers.get("origin")
-        if request.method in {"GET", "HEAD", "OPTIONS"} or origin is None or origin in api.origins:
-            return
-        if urlsplit(origin).netloc != request.headers.get("host"):
-            raise ApiError(
-                HTTPStatus.FORBIDDEN,
-                f"pages of {origin[:100]} may not change anything here",
-                remedy="Name the origin in control.cors_origins.",
-            )
+        require_own_page(request, api.origins, "control.cors_origins")
 
     return Depends(check)

@@ -91,7 +91,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         return _answer(404, f"there is no {path}", remedy="/docs lists what there is.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = methods_of(request)
-        remedy = f"Use {allowed}."
+        remedy = f"Use {allowed}." if allowed else ""
         return _answer(405, f"{path} does not know {request.method}", "", remedy, {"Allow": allowed})
     return _answer(error.status_code, str(error.detail), headers=error.headers)
 

@@ -12,6 +12,7 @@ from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.settings import WebSettings
@@ -24,8 +25,38 @@ PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 OPEN = (*PROBES, "/docs", "/openapi.json", "/static-offline-docs")
 """Paths, with what is below them, that need no token: they tell nothing but what this program is."""
 
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
 # A body too large is read on for so much, and thrown away: who has not sent all of it would not read the answer.
 _PATIENCE_BYTES = 64 * 1024 * 1024
+
+
+def require_own_page(request: Request, origins: Collection[str], named_in: str) -> None:
+    """Refuse changes by web pages of other origins than the server's own and those that are named.
+
+    A browser sends a POST without a body across origins by itself, and says where from.
+
+    Args:
+        request: any request.
+        origins: those that are named.
+        named_in: the setting that names them, for the remedy.
+
+    Raises:
+        ApiError: another page's.
+    """
+    origin = request.headers.get("origin")
+    if request.method in _READING or origin is None or origin in origins:
+        return
+    try:
+        own = urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        own = False
+    if not own:
+        raise ApiError(
+            HTTPStatus.FORBIDDEN,
+            f"pages of {origin[:100]} may not change anything here",
+            remedy=f"Name the origin in {named_in}.",
+        )
 
 
 class Guard:

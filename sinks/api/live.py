@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, To
 from schemas.codec import Codec
 from schemas.columns import decode_readings
 from schemas.dead_letters import TimeBounds
-from schemas.errors import CodecError, SigmawatchError
+from schemas.errors import CodecError, RegistryUnavailableError, SigmawatchError
 from schemas.kafka import client_config, new_client
 from schemas.readings import Anomaly, Reading
 from schemas.settings import KafkaSettings
@@ -121,7 +121,8 @@ class Subscription:
     def _put(self, wanted: Sequence[Event]) -> None:
         with self._lock:
             self._queue(wanted)
-        self._wake(wanted)
+        if wanted:
+            self._wake()
 
     def _queue(self, wanted: Sequence[Event]) -> None:
         self._waiting.extend(wanted)
@@ -129,9 +130,7 @@ class Subscription:
             self._waiting.popleft()
             self._missed += 1
 
-    def _wake(self, wanted: Sequence[Event]) -> None:
-        if not wanted:
-            return
+    def _wake(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._news.set)
         except RuntimeError:  # the loop has ended, and so has the client
@@ -182,7 +181,15 @@ class AnomalySubscription(Subscription):
         with self._lock:
             self._passed = mark
             self._queue(wanted)
-        self._wake(wanted)
+        if wanted:
+            self._wake()
+
+    def miss(self, count: int) -> None:
+        """So many events behind what the client had are no more at hand."""
+        with self._lock:
+            self._missed += count
+        if count:
+            self._wake()
 
 
 @dataclass(slots=True)
@@ -216,6 +223,12 @@ class _Memory:
             number: min(max(after.offsets.get(number, 0), self.since.get(number, 0)), end)
             for number, end in ends.items()
         }
+
+    def gone(self, after: Mark, numbers: Iterable[int]) -> int:
+        """How many events of these partitions a client misses that comes back: they are remembered no more."""
+        return sum(
+            max(0, self.since[number] - after.offsets.get(number, self.since[number])) for number in numbers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +309,7 @@ class LiveTail:
             if after is None:
                 return subscription, [], 0
             again = [owed for event in self._memory.events if (owed := subscription.owed(event)) is not None]
-            lost = sum(
-                max(0, since - after.offsets.get(number, since))
-                for number, since in self._memory.since.items()
-            )
+            lost = self._memory.gone(after, self._memory.since)
         return subscription, again, lost
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -342,8 +352,9 @@ class LiveTail:
             self._stop.wait(_POLL_SECONDS)
             return
         good = [message for message in consumer.consume(_BATCH, _POLL_SECONDS) if _is_good(message)]
+        # First the ones of which none may be left out.
+        self._take_anomalies(consumer, [message for message in good if message.topic() == self._anomalies])
         self._take_readings([message for message in good if message.topic() == self._readings])
-        self._take_anomalies([message for message in good if message.topic() == self._anomalies])
 
     def _assign_new(self, consumer: Any) -> None:
         """Read the partitions that are there and not read yet."""
@@ -374,6 +385,8 @@ class LiveTail:
                 TopicPartition(self._anomalies, number), timeout=_ANSWER_SECONDS
             )
             for number in numbers
+            if number
+            not in self._memory.since  # it stays where it was, if it could not be assigned the last time
         }
         starts = {number: max(int(low), int(high) - _RECALLED) for number, (low, high) in bounds.items()}
         # What comes to the others later is new from its beginning on.
@@ -385,6 +398,8 @@ class LiveTail:
             for subscription in self._of_anomalies:
                 begins = self._memory.begins(subscription.after)
                 subscription.begin({number: begins[number] for number in starts})
+                if subscription.after is not None:
+                    subscription.miss(self._memory.gone(subscription.after, starts))
 
     def _take_readings(self, messages: Sequence[Any]) -> None:
         if not messages:
@@ -399,10 +414,14 @@ class LiveTail:
         for subscription in subscriptions:
             subscription.offer(readings)
 
-    def _take_anomalies(self, messages: Sequence[Any]) -> None:
-        for message in messages:
+    def _take_anomalies(self, consumer: Any, messages: Sequence[Any]) -> None:
+        for taken, message in enumerate(messages):
             partition, offset = int(message.partition()), int(message.offset())
-            anomaly = self._anomaly_in(message)
+            try:
+                anomaly = self._anomaly_in(message)
+            except RegistryUnavailableError:
+                _read_again(consumer, messages[taken:])
+                raise
             # Together: who comes in between has it behind its beginning, or gets it.
             with self._lock:
                 if offset < self._memory.ends.get(partition, 0):  # the topic was made anew
@@ -468,6 +487,13 @@ class _Rates:
         with self._lock:
             recent = [entry for entry in self._counts if entry[0] > now - self._SECONDS]
         return Rate(sum(entry[1] for entry in recent) / length, sum(entry[2] for entry in recent) / length)
+
+
+def _read_again(consumer: Any, messages: Sequence[Any]) -> None:
+    """Go back to the first of these messages in each of their partitions."""
+    first = {(message.topic(), message.partition()): message.offset() for message in reversed(messages)}
+    for (topic, partition), offset in first.items():
+        consumer.seek(TopicPartition(topic, partition, offset))
 
 
 def _is_good(message: Any) -> bool:

@@ -83,7 +83,9 @@ class MqttSink(ConsumingSink):
         self._options = options
         self._link = new_link(status_message(options.topics, options.client_id, online=False))
         self._send_dead_letters = send_dead_letters
-        self._anomalies = AnomalyReader(codec, options.group, self._stop, options.longest_wait)
+        self._anomalies = AnomalyReader(
+            codec, options.group, self._stop, options.longest_wait, self._still_alive
+        )
         self._flight = Flight()
         self._greeting: int | None = None
         self._pauses = Pauses()

@@ -2,8 +2,8 @@
 
 The transaction locks the fences of the logs that it takes messages of (as `sinks.timescale.writer`), and the sink's row of
 `notify_version`, so that one worker decides at a time. What a worker remembers counts as long as the version is the one that
-it wrote, over this connection; otherwise it reads the state anew. A commit whose outcome is not known needs no care: the next attempt finds the fence
-moved, and the worker asks where it stands.
+it wrote, over this connection; otherwise it reads the state anew. A commit whose outcome is not known needs no care: the next
+attempt finds the fence moved, and the worker asks where it stands.
 """
 
 from collections.abc import Mapping, Sequence

@@ -99,7 +99,9 @@ class NotifyWorker(DatabaseSink):
         self._options = options
         self._decider = decider
         self._send_dead_letters = send_dead_letters
-        self._anomalies = AnomalyReader(codec, options.group, self._stop, options.longest_wait)
+        self._anomalies = AnomalyReader(
+            codec, options.group, self._stop, options.longest_wait, self._still_alive
+        )
         self._store = Store(self._database, options.group, decider)
         self._deliveries = Deliveries(
             Outbox(options.group, options.lease_seconds),

@@ -210,6 +210,7 @@ class Worker(DatabaseSink):
             self._stop,
             "the schema registry",
             self._options.longest_wait,
+            self._still_alive,
         )
 
     def _place(self, reader: Reader) -> None:

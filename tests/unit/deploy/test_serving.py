@@ -2,10 +2,12 @@
 
 import json
 import re
+import socket
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -155,6 +157,24 @@ def test_other_pages_change_nothing(client, origin, status):
     headers = {} if origin is None else {"Origin": origin}
     assert client.post("/control/api/v1/clear-anomalies", headers=headers).status_code == status
     assert client.get("/control/api/v1/simulation/status", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("target", ["/control%2F@{}/x", "%2Fapi%2Fv1%2Fdevices%2Fx@{}/x"])
+def test_no_path_leads_to_another_host(simulator, target):
+    """Over a socket, as no client would write it; the host of a URL ends at its first slash."""
+    with pages({"/x": "another's"}) as other, running_app(passing_on(simulator), WebSettings(port=0)) as url:
+        place = urlsplit(url)
+        with socket.create_connection((place.hostname, place.port), timeout=60) as line:
+            path = target.format(urlsplit(other).netloc)
+            line.sendall(f"GET {path} HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert answer.split()[1] in {b"400", b"404"}, answer
+    assert b"another's" not in answer
+
+
+def test_headers_that_are_no_text_are_passed_on_all_the_same(client):
+    answer = client.post("/control/api/v1/faults", content=b"{}", headers={b"Content-Type": b"text/\xe9"})
+    assert answer.status_code == 415
 
 
 def test_a_simulation_that_is_away_is_said_to_be(free_tcp_port):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.catalogue import Catalogue
 from schemas.codec import Codec
+from schemas.errors import RegistryUnavailableError
 from schemas.settings import KafkaSettings
 from sinks.api.live import LiveTail, Mark, Subscription
 from sinks.api.streams import Running, Sampler
@@ -24,6 +25,9 @@ class PlacedMessage(FakeMessage):
     def __init__(self, number, partition, offset):
         super().__init__(offset, CODEC.encode_anomaly(anomaly(number)))
         self._partition = partition
+
+    def topic(self):
+        return "anomalies"
 
     def partition(self):
         return self._partition
@@ -48,7 +52,7 @@ def tail():
 def feed(tail, *places):
     """Anomalies at (partition, offset), in this order, each with its own number."""
     for partition, offset in places:
-        tail._take_anomalies([PlacedMessage(100 * partition + offset, partition, offset)])
+        tail._take_anomalies(None, [PlacedMessage(100 * partition + offset, partition, offset)])
 
 
 def everything(_):
@@ -184,6 +188,46 @@ def test_who_comes_back_while_the_server_reads_what_was_gets_nothing_twice(tail)
     assert asyncio.run(run()) == ([], [(0, 2, "3.1"), (1, 1, "3.2")])
 
 
+def test_who_is_back_before_the_server_knows_its_partitions_is_told_what_is_gone(tail):
+    async def run():
+        back, again, lost = subscribed(tail, Mark.parse("100"))
+        tail._remember_starts(Broker(p0=(0, 5000)), [0])
+        found, missed = await back.take(30)
+        return again, lost, found, missed, str(back.beginning)
+
+    assert asyncio.run(run()) == ([], 0, [], 4400, "4500")
+
+
+def test_a_partition_that_could_not_be_assigned_stays_where_it_was(tail):
+    async def run():
+        client, _, _ = subscribed(tail)
+        tail._remember_starts(Broker(p0=(0, 10)), [0])
+        tail._remember_starts(Broker(p0=(0, 14)), [0])
+        return str(client.beginning)
+
+    assert asyncio.run(run()) == "10"
+
+
+def test_what_a_registry_that_is_away_hinders_is_read_again(tail, monkeypatch):
+    """From the first message on that could not be read, in each of their partitions."""
+    sought = []
+
+    class Consumer:
+        def seek(self, place):
+            sought.append((place.partition, place.offset))
+
+    def away(_):
+        raise RegistryUnavailableError("away")
+
+    messages = [PlacedMessage(n, partition, n) for n, partition in [(0, 0), (1, 0), (2, 1), (3, 0), (4, 1)]]
+    tail._take_anomalies(Consumer(), messages[:1])
+    monkeypatch.setattr(tail._codec, "decode_anomaly", away)
+    with pytest.raises(RegistryUnavailableError):
+        tail._take_anomalies(Consumer(), messages[1:])
+    assert sorted(sought) == [(0, 1), (1, 2)]
+    assert tail._memory.ends == {0: 1}
+
+
 def test_a_partition_that_comes_later_is_new_from_its_beginning(tail):
     async def run():
         client, _, _ = subscribed(tail)
@@ -230,7 +274,7 @@ def test_what_is_not_for_a_client_moves_its_mark_but_not_past_what_waits(tail):
         client, _, _ = subscribed(tail, wants=lambda event: event.partition == 1)
         feed(tail, (0, 0), (0, 1))
         passed = str(client.mark())
-        tail._take_anomalies([FakeBroken(0, 2)])
+        tail._take_anomalies(None, [FakeBroken(0, 2)])
         unreadable = str(client.mark())
         feed(tail, (1, 0), (0, 3))
         waiting = client.mark()

@@ -46,14 +46,18 @@ class Ended:
 
 @dataclass
 class Stack:
-    """A state folder and the commands that run on it."""
+    """A state folder and the commands that run on it.
+
+    The dashboard, seconds of work for each `up`, is served only where a port is named for it.
+    """
 
     state: Path
     running: list = field(default_factory=list)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        without = ["--no-serve"] if arguments[0] == "up" and "--port" not in arguments else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", *arguments],
+            [sys.executable, "-m", "deploy.cli", *arguments, *without],
             cwd=ROOT,
             env={**clean_environment(self.state), **environment},
             stdout=subprocess.PIPE,

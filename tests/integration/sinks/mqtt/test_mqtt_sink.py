@@ -3,11 +3,13 @@
 import json
 import uuid
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from schemas.errors import SigmawatchError
+from schemas.kafka import settled
 from schemas.readings import AnomalyState
 from schemas.settings import load_settings
 from sinks.mqtt.service import mqtt_sink
@@ -37,7 +39,8 @@ def committed(topics: Topics) -> int:
     consumer = Consumer({"bootstrap.servers": topics.bootstrap_servers, "group.id": topics.group})
     try:
         asked = [TopicPartition(topics.anomalies, number) for number in range(topics.partitions)]
-        return sum(max(0, entry.offset) for entry in consumer.committed(asked, timeout=30))
+        found = settled(partial(consumer.committed, asked, timeout=30))
+        return sum(max(0, entry.offset) for entry in found)
     finally:
         consumer.close()
 
@@ -78,7 +81,7 @@ def test_anomalies_arrive_and_open_ones_are_kept(topics, mosquitto, listen) -> N
 def test_nothing_is_committed_before_the_broker_has_it(topics, mosquitto, listen) -> None:
     ear = listen(mosquitto.port)
     topics.send_anomalies(some(range(20)))
-    with running(sink_of(topics, mosquitto, **{"mqtt_sink.keepalive": "1s"})) as sink:
+    with running(sink_of(topics, mosquitto)) as sink:
         until(lambda: committed(topics) == 20)
         mosquitto.pause()  # takes what is sent into the socket, and acknowledges nothing
         topics.send_anomalies(some(range(20, 60)))
